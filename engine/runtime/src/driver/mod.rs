@@ -1,0 +1,1 @@
+//! The driver: the loop around the core.

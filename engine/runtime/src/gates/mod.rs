@@ -1,0 +1,1 @@
+//! Gates: what a condition measures, and whether it holds.

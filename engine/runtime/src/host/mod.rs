@@ -1,0 +1,1 @@
+//! The host: the small process that owns a run's children and outlives flowrun.

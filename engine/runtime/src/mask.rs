@@ -1,0 +1,1 @@
+//! Replaces secrets in texts and streams by `***`.
