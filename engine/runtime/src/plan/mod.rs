@@ -2,3 +2,4 @@
 //! Unaware of runs. All faults of a plan are found at once.
 
 pub mod model;
+pub mod template;
