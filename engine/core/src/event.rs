@@ -2,7 +2,6 @@
 //! Unaware of how they are stored. Append-only: a journal written once must load for ever, so fields are added with a
 //! default and nothing is renamed or removed.
 
-use crate::plan::StepId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -158,32 +157,17 @@ pub enum Event {
         /// Their reason.
         because: Box<str>,
     },
-    /// The plan changed and the change was accepted: what came before is folded into the steps of the new plan.
+    /// The plan changed and the change was accepted: a new graph begins, and these events carry over into it what is
+    /// kept, in the numbers of the new graph.
     Replanned {
-        /// What is kept, each with its address in the new plan.
-        kept: Vec<Kept>,
+        /// What is kept.
+        kept: Vec<Event>,
     },
     /// The run ended.
     Finished {
         /// How.
         state: RunState,
     },
-}
-
-/// A step or item whose state is kept when the plan changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
-    /// Where it stands in both plans.
-    pub address: Box<str>,
-    /// The step in the new plan.
-    pub step: StepId,
-    /// How it ended.
-    pub state: Final,
-    /// Attempts used so far, so that numbers are never used twice.
-    pub attempts: u32,
-    /// What it handed out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outputs: Option<Box<Value>>,
 }
 
 /// How an attempt ended.

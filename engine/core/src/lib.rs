@@ -3,8 +3,22 @@
 //! The rule: `handle` decides and changes nothing, `evolve` obeys and decides nothing.
 
 pub mod address;
+mod decide;
+mod desired;
 pub mod event;
+mod evolve;
+pub mod gate;
+mod handle;
+mod lanes;
 pub mod plan;
+mod rebuild;
+mod run;
+mod state;
+mod view;
 
-pub use event::{Event, Found, Outcome, RunState, UnitState};
+pub use desired::Want;
+pub use event::{AttemptId, Event, Final, Found, NodeId, Outcome, RunState, UnitState};
+pub use handle::{Input, Refusal, Resolution};
 pub use plan::{BlockId, GateId, Plan, PoolId, StepId};
+pub use run::Run;
+pub use view::{Hold, Items, NodeView};

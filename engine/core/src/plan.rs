@@ -84,6 +84,8 @@ pub struct Step {
     pub on_lost: OnLost,
     /// A failure counts as an end that lets dependents go on and does not fail the owner.
     pub allow_failure: bool,
+    /// A group or sub-plan with `outputs`: they are evaluated before it succeeds.
+    pub hands_out: bool,
     /// A service: succeeded once it is ready, stopped when its block ends.
     pub background: bool,
 }

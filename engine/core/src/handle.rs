@@ -1,0 +1,441 @@
+//! `handle`: what an input means, as events.
+//! Unaware of effects. Every refusal has one reason; a stale report is refused as a value and never an error.
+
+use crate::Want;
+use crate::event::{
+    AttemptId, Event, Failure, FailureClass, Final, Found, NodeId, Outcome, Verdict,
+};
+use crate::plan::{Backoff, OnLost, Retry, RetryClass};
+use crate::run::Run;
+use crate::state::{Flight, State};
+use serde_json::Value;
+
+/// Something that happened outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The run begins.
+    Start,
+    /// Another process goes on with it.
+    Resume,
+    /// A node was evaluated.
+    Resolved {
+        /// Which.
+        node: NodeId,
+        /// To what.
+        resolution: Resolution,
+    },
+    /// A background attempt is ready.
+    Ready(AttemptId),
+    /// An attempt ended.
+    Report {
+        /// Which.
+        id: AttemptId,
+        /// How.
+        outcome: Outcome,
+        /// When it started.
+        started: Option<u64>,
+    },
+    /// An attempt's fate is unknown.
+    Lost(AttemptId),
+    /// Somebody looked at the world for a lost attempt.
+    Reconciled {
+        /// Which.
+        id: AttemptId,
+        /// What they found.
+        found: Found,
+    },
+    /// The outputs of a block were evaluated.
+    Outputs {
+        /// Its owner.
+        node: NodeId,
+        /// The outputs, or why there are none.
+        outputs: Result<Value, String>,
+    },
+    /// Cancel the run.
+    Cancel,
+    /// Start nothing new.
+    Pause {
+        /// Why.
+        reason: Box<str>,
+    },
+    /// Start again.
+    Unpause,
+    /// A person's verdict.
+    Mark {
+        /// On which step or item.
+        node: NodeId,
+        /// What.
+        verdict: Verdict,
+        /// Why.
+        because: Box<str>,
+    },
+}
+
+/// What an evaluation said.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    /// It may start.
+    Run {
+        /// What a sub-plan is called with.
+        values: Option<Value>,
+    },
+    /// It is not to be run.
+    Skip {
+        /// Why.
+        reason: Box<str>,
+    },
+    /// Its list.
+    FanOut {
+        /// Names, unique.
+        keys: Vec<Box<str>>,
+        /// A permutation of the positions.
+        order: Vec<u32>,
+        /// Elements.
+        items: Vec<Value>,
+    },
+    /// It cannot be evaluated.
+    Failed {
+        /// Why.
+        reason: Box<str>,
+    },
+}
+
+/// Why an input changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The run has begun already.
+    #[error("the run has begun already")]
+    Begun,
+    /// The run has ended.
+    #[error("the run has ended")]
+    Ended,
+    /// The attempt is not the one in flight.
+    #[error("the attempt is not in flight any more")]
+    Stale,
+    /// Nobody asked for this.
+    #[error("nobody waits for this answer")]
+    Unasked,
+    /// There is no such node.
+    #[error("there is no such step or item")]
+    Unknown,
+    /// It is so already.
+    #[error("it is so already")]
+    Already,
+    /// The step is in flight.
+    #[error("it is running; cancel the run or wait for its end first")]
+    InFlight,
+}
+
+impl Run {
+    /// What an input means at this time.
+    ///
+    /// # Errors
+    /// When it means nothing; the reason is for a log.
+    pub fn handle(&self, input: Input) -> Result<Vec<Event>, Refusal> {
+        match input {
+            Input::Start if self.containers.is_empty() => Ok(vec![Event::Started]),
+            Input::Start => Err(Refusal::Begun),
+            Input::Resume => Ok(vec![Event::Resumed { at: self.now }]),
+            Input::Resolved { node, resolution } => self.resolved(node, resolution),
+            Input::Ready(id) => self
+                .flying(id, &[Flight::Running])
+                .map(|()| vec![Event::Ready { id }]),
+            Input::Report {
+                id,
+                outcome,
+                started,
+            } => self.report(id, outcome, started),
+            Input::Lost(id) => self
+                .flying(id, &[Flight::Running, Flight::Serving])
+                .map(|()| vec![Event::Lost { id }]),
+            Input::Reconciled { id, found } => self.reconciled(id, found),
+            Input::Outputs { node, outputs } => self.handed_out(node, outputs),
+            Input::Cancel if self.finished.is_some() => Err(Refusal::Ended),
+            Input::Cancel => Ok(vec![Event::CancelRequested]),
+            Input::Pause { .. } if self.paused.is_some() => Err(Refusal::Already),
+            Input::Pause { reason } => Ok(vec![Event::Paused { reason }]),
+            Input::Unpause if self.paused.is_none() => Err(Refusal::Already),
+            Input::Unpause => Ok(vec![Event::Unpaused]),
+            Input::Mark {
+                node,
+                verdict,
+                because,
+            } => self.marked(node, verdict, because),
+        }
+    }
+
+    fn resolved(&self, id: NodeId, resolution: Resolution) -> Result<Vec<Event>, Refusal> {
+        if id.index() >= self.nodes.len() {
+            return Err(Refusal::Unknown);
+        }
+        if self.want(id) != Some(Want::Resolve) {
+            return Err(Refusal::Unasked);
+        }
+        let settled = |state, reason| Event::Settled {
+            node: id,
+            state,
+            reason: Some(reason),
+            outputs: None,
+        };
+        Ok(vec![match resolution {
+            Resolution::Run { values } => Event::Resolved {
+                node: id,
+                values: values.map(Box::new),
+            },
+            Resolution::Skip { reason } => settled(Final::Skipped, reason),
+            Resolution::FanOut { keys, order, items } => Event::FannedOut {
+                node: id,
+                keys,
+                order,
+                items,
+            },
+            Resolution::Failed { reason } => settled(Final::Failed, reason),
+        }])
+    }
+
+    fn flying(&self, id: AttemptId, expected: &[Flight]) -> Result<(), Refusal> {
+        let node = self.nodes.get(id.node.index()).ok_or(Refusal::Unknown)?;
+        let fits = expected
+            .iter()
+            .any(|flight| node.state == State::Flying(*flight));
+        if fits && node.attempts == id.attempt {
+            Ok(())
+        } else {
+            Err(Refusal::Stale)
+        }
+    }
+
+    fn report(
+        &self,
+        id: AttemptId,
+        outcome: Outcome,
+        started: Option<u64>,
+    ) -> Result<Vec<Event>, Refusal> {
+        self.flying(id, &[Flight::Running, Flight::Serving, Flight::Lost])?;
+        let serving = self.node(id.node).state == State::Flying(Flight::Serving);
+        let stop = matches!(self.want(id.node), Some(Want::Stop(_)));
+        let background = self.step_of(id.node).is_some_and(|step| step.background);
+        let outcome = match outcome {
+            Outcome::Succeeded { .. } | Outcome::Failed(_) | Outcome::Cancelled
+                if serving && stop =>
+            {
+                Outcome::Succeeded { outputs: None }
+            }
+            Outcome::Succeeded { .. } if background => Outcome::Failed(Box::new(ended_early())),
+            Outcome::Cancelled if !stop => Outcome::Failed(Box::new(stopped_by_itself())),
+            Outcome::Failed(_) if stop => Outcome::Cancelled,
+            Outcome::Succeeded { .. } | Outcome::Failed(_) | Outcome::Cancelled => outcome,
+        };
+        Ok(self.ended(id, outcome, started, Grace::None))
+    }
+
+    /// The events of an attempt's end: it, and what follows from a failure.
+    fn ended(
+        &self,
+        id: AttemptId,
+        outcome: Outcome,
+        started: Option<u64>,
+        grace: Grace,
+    ) -> Vec<Event> {
+        let follows = match &outcome {
+            Outcome::Succeeded { .. } | Outcome::Cancelled => None,
+            Outcome::Failed(failure) => Some(self.after_failure(id, failure, grace)),
+        };
+        let ended = Event::Ended {
+            id,
+            outcome,
+            started,
+        };
+        std::iter::once(ended).chain(follows).collect()
+    }
+
+    fn after_failure(&self, id: AttemptId, failure: &Failure, grace: Grace) -> Event {
+        let node = self.node(id.node);
+        let retry = self
+            .step_of(id.node)
+            .map(|step| step.retry.clone())
+            .unwrap_or_default();
+        let tries = node.tries + 1;
+        let allowed = match grace {
+            Grace::None => retry.attempts,
+            // A lost attempt uses one up, but the one that was lost is always followed by another.
+            Grace::Lost => retry.attempts.max(2),
+        };
+        let again = tries < allowed && (grace == Grace::Lost || may_repeat(&retry, failure));
+        if !again || self.stopping(id.node) {
+            return Event::Settled {
+                node: id.node,
+                state: Final::Failed,
+                reason: None,
+                outputs: None,
+            };
+        }
+        let pause = if grace == Grace::Lost {
+            0
+        } else {
+            pause(&retry, id, tries)
+        };
+        Event::RetryAt {
+            node: id.node,
+            at: self.now.saturating_add(pause),
+        }
+    }
+
+    fn reconciled(&self, id: AttemptId, found: Found) -> Result<Vec<Event>, Refusal> {
+        self.flying(id, &[Flight::Lost])?;
+        let step = self.step_of(id.node).ok_or(Refusal::Unknown)?;
+        let on_lost = match found {
+            Found::Done { outputs } if !step.background => {
+                return Ok(self.ended(id, Outcome::Succeeded { outputs }, None, Grace::None));
+            }
+            Found::Done { .. } | Found::NotDone => None,
+            Found::Unknown { look_at } => Some((step.on_lost, look_at)),
+        };
+        let failure = |message: String, hint| Failure {
+            class: FailureClass::Transient,
+            exit: None,
+            timed_out: false,
+            message,
+            hint,
+        };
+        Ok(match on_lost {
+            None | Some((OnLost::Rerun, _)) => {
+                let failure = failure("the attempt was lost and runs again".into(), None);
+                self.ended(id, Outcome::Failed(Box::new(failure)), None, Grace::Lost)
+            }
+            Some((OnLost::Fail, look_at)) => {
+                let failure = failure(
+                    "the attempt was lost and nobody can know its outcome".into(),
+                    Some(look_at),
+                );
+                let outcome = Outcome::Failed(Box::new(failure));
+                let settled = Event::Settled {
+                    node: id.node,
+                    state: Final::Failed,
+                    reason: None,
+                    outputs: None,
+                };
+                vec![
+                    Event::Ended {
+                        id,
+                        outcome,
+                        started: None,
+                    },
+                    settled,
+                ]
+            }
+            Some((OnLost::Ask, look_at)) => vec![Event::Asked { id, look_at }],
+        })
+    }
+
+    fn handed_out(
+        &self,
+        id: NodeId,
+        outputs: Result<Value, String>,
+    ) -> Result<Vec<Event>, Refusal> {
+        if id.index() >= self.nodes.len() {
+            return Err(Refusal::Unknown);
+        }
+        if self.want(id) != Some(Want::Outputs) {
+            return Err(Refusal::Unasked);
+        }
+        let (state, reason, outputs) = match outputs {
+            Ok(outputs) => (Final::Succeeded, None, Some(Box::new(outputs))),
+            Err(reason) => (Final::Failed, Some(reason.into()), None),
+        };
+        Ok(vec![Event::Settled {
+            node: id,
+            state,
+            reason,
+            outputs,
+        }])
+    }
+
+    fn marked(
+        &self,
+        id: NodeId,
+        verdict: Verdict,
+        because: Box<str>,
+    ) -> Result<Vec<Event>, Refusal> {
+        let node = self
+            .nodes
+            .get(id.index())
+            .filter(|node| node.step.is_some())
+            .ok_or(Refusal::Unknown)?;
+        match node.state {
+            State::Flying(_) | State::Open | State::Judged => Err(Refusal::InFlight),
+            State::Done(Final::Succeeded | Final::Skipped) => Err(Refusal::Already),
+            State::Pending
+            | State::Ready
+            | State::Backoff(_)
+            | State::Queued
+            | State::Asked
+            | State::Done(Final::Failed | Final::Cancelled) => Ok(vec![Event::Marked {
+                node: id,
+                verdict,
+                because,
+            }]),
+        }
+    }
+}
+
+/// Whether an end grants one more attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grace {
+    None,
+    Lost,
+}
+
+fn ended_early() -> Failure {
+    Failure {
+        class: FailureClass::Transient,
+        exit: Some(0),
+        timed_out: false,
+        message: "the background step ended before the run did".into(),
+        hint: Some("a background step must go on until it is stopped; see its log".into()),
+    }
+}
+
+fn stopped_by_itself() -> Failure {
+    Failure {
+        class: FailureClass::Transient,
+        exit: None,
+        timed_out: false,
+        message: "the step was stopped by somebody else".into(),
+        hint: None,
+    }
+}
+
+/// Whether a failure of this kind is repeated at all.
+fn may_repeat(retry: &Retry, failure: &Failure) -> bool {
+    let is = |class: &RetryClass| match class {
+        RetryClass::Exit(code) => failure.exit == Some(*code),
+        RetryClass::Timeout => failure.timed_out,
+        RetryClass::Transient => failure.class == FailureClass::Transient,
+        RetryClass::Permanent => failure.class == FailureClass::Permanent,
+    };
+    if retry.not_on.iter().any(is) {
+        return false;
+    }
+    if retry.on.is_empty() {
+        failure.class == FailureClass::Transient
+    } else {
+        retry.on.iter().any(is)
+    }
+}
+
+/// The pause before the next attempt. The spread is drawn from the attempt itself: no randomness, the same after a replay.
+fn pause(retry: &Retry, id: AttemptId, tries: u32) -> u64 {
+    let doubled = match retry.backoff {
+        Backoff::Fixed => 0,
+        Backoff::Exponential => tries.saturating_sub(1).min(32),
+    };
+    let pause = retry
+        .delay_ms
+        .saturating_mul(1 << doubled)
+        .min(retry.max_delay_ms.max(retry.delay_ms));
+    let seed = u64::from(id.node.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(id.attempt);
+    let drawn = (seed ^ (seed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40;
+    let spread = pause.saturating_mul(u64::from(retry.jitter_percent.min(100))) / 100;
+    pause + if spread == 0 { 0 } else { drawn % (spread + 1) }
+}
