@@ -309,6 +309,11 @@ pub enum Found {
         /// Where a person should look.
         look_at: String,
     },
+    /// The lost attempt may still act: it could not be found dead. It must not run again before a person has looked.
+    Unfenced {
+        /// Where a person should look.
+        look_at: String,
+    },
 }
 
 /// A person's verdict.

@@ -290,6 +290,7 @@ impl Run {
             }
             Found::Done { .. } | Found::NotDone => None,
             Found::Unknown { look_at } => Some((step.on_lost, look_at)),
+            Found::Unfenced { look_at } => Some((OnLost::Ask, look_at)),
         };
         let failure = |message: String, hint| Failure {
             class: FailureClass::Transient,

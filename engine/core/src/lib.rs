@@ -10,6 +10,7 @@ mod evolve;
 pub mod gate;
 mod handle;
 mod lanes;
+mod lookup;
 pub mod plan;
 mod rebuild;
 mod run;
