@@ -6,7 +6,7 @@
 mod crash;
 mod error;
 pub mod filesystem;
-
+pub mod index;
 mod journal;
 pub mod lock;
 pub mod reader;
@@ -18,7 +18,7 @@ mod view;
 mod writer;
 
 pub use error::StoreError;
-
+pub use index::{FindError, Index, RunSummary};
 pub use journal::{Done, Health, Journal, Written};
 pub use lock::{DriverLock, LockError, is_live};
 pub use reader::Reader;

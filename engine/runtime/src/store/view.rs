@@ -33,7 +33,7 @@ fn parse<T: DeserializeOwned>(column: usize, text: &str) -> Result<T> {
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
-fn parse_column<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
+pub(super) fn parse_column<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
     parse(column, row.get_ref(column)?.as_str()?)
 }
 
@@ -46,7 +46,7 @@ fn unknown_word(column: usize, word: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(unsigned))
 }
 
