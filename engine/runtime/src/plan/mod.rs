@@ -2,4 +2,5 @@
 //! Unaware of runs. All faults of a plan are found at once.
 
 pub mod model;
+pub mod seal;
 pub mod template;
