@@ -3,7 +3,7 @@
 
 use crate::process::{self, OutputSpec, Outputs, Process};
 use flowrun_sdk::schemars::{self, JsonSchema};
-use flowrun_sdk::{Command, Found, StepCx, StepResult, StepType};
+use flowrun_sdk::{Command, Found, StepCx, StepError, StepResult, StepType};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -36,6 +36,14 @@ pub struct Input {
 }
 
 impl Input {
+    fn named(&self) -> StepResult<()> {
+        match self.argv.first() {
+            Some(program) if !program.is_empty() => Ok(()),
+            Some(_) | None => Err(StepError::permanent("cannot run a program: `argv` names none")
+                .hint("the first word of `argv` is the program")),
+        }
+    }
+
     fn process(&self) -> Process<'_> {
         let program = self.argv.first().map(String::as_str).unwrap_or_default();
         Process {
@@ -53,12 +61,16 @@ impl StepType for Exec {
     const NAME: &'static str = "exec";
     const SUMMARY: &'static str = "Runs a program with its arguments, without a shell.";
     const ADOPTABLE: bool = true;
+    const RECONCILE: &'static str = process::RECONCILE;
+    const UNKNOWNS: &'static [&'static str] = process::UNKNOWNS;
 
     async fn preflight(&self, _cx: &StepCx, input: &Input) -> StepResult<()> {
+        input.named()?;
         input.process().check()
     }
 
     async fn run(&self, cx: &StepCx, input: &Input) -> StepResult<Outputs> {
+        input.named()?;
         let command = Command { argv: input.argv.clone(), wait_all: input.wait_all, ..Command::default() };
         input.process().run(cx, command).await
     }

@@ -3,9 +3,10 @@
 
 use crate::process::{self, OutputSpec, Outputs, Process};
 use flowrun_sdk::schemars::{self, JsonSchema};
-use flowrun_sdk::{Command, Found, StepCx, StepResult, StepType};
+use flowrun_sdk::{Command, Found, StepCx, StepError, StepResult, StepType};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Write;
 
 /// The step type.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,23 +54,58 @@ impl Input {
     }
 }
 
+/// The longest script that travels as an argument: the kernel takes 128 KiB a word.
+const LONGEST_ARGUMENT: usize = 100 * 1024;
+
+/// The command's words. A script that is too long for an argument, or holds a secret that `ps` would show, becomes a
+/// file of the attempt instead.
+fn words(cx: &StepCx, input: &Input) -> StepResult<Vec<String>> {
+    let mut words = input.shell.clone();
+    if words.last().is_some_and(|word| word == "-c") {
+        words.pop();
+    }
+    if words.is_empty() {
+        return Err(StepError::permanent("cannot run the script: `shell` names no program")
+            .hint("leave `shell` out for `bash -euo pipefail`"));
+    }
+    if input.script.len() <= LONGEST_ARGUMENT && cx.mask(&input.script) == input.script {
+        words.extend(["-c".to_owned(), input.script.clone()]);
+    } else {
+        words.push(script_file(cx, &input.script)?);
+    }
+    Ok(words)
+}
+
+/// A shell reads its file bit by bit while it runs, so a file that is there is never written again: an attempt that is
+/// adopted comes here a second time.
+fn script_file(cx: &StepCx, script: &str) -> StepResult<String> {
+    let path = cx.scratch().join("script");
+    if !path.exists() {
+        process::make_scratch(cx)?;
+        let written = tempfile::NamedTempFile::new_in(cx.scratch()).and_then(|mut file| {
+            file.write_all(script.as_bytes())?;
+            file.persist(&path).map_err(|error| error.error)
+        });
+        written.map_err(|error| StepError::transient(format!("cannot write the script to `{}`: {error}", path.display())))?;
+    }
+    Ok(path.to_string_lossy().into_owned())
+}
+
 impl StepType for Shell {
     type Input = Input;
     type Output = Outputs;
     const NAME: &'static str = "shell";
     const SUMMARY: &'static str = "Runs a shell script.";
     const ADOPTABLE: bool = true;
+    const RECONCILE: &'static str = process::RECONCILE;
+    const UNKNOWNS: &'static [&'static str] = process::UNKNOWNS;
 
     async fn preflight(&self, _cx: &StepCx, input: &Input) -> StepResult<()> {
         input.process().check()
     }
 
     async fn run(&self, cx: &StepCx, input: &Input) -> StepResult<Outputs> {
-        let mut argv = input.shell.clone();
-        if argv.last().is_none_or(|word| word != "-c") {
-            argv.push("-c".to_owned());
-        }
-        argv.push(input.script.clone());
+        let argv = words(cx, input)?;
         input.process().run(cx, Command { argv, wait_all: input.wait_all, ..Command::default() }).await
     }
 

@@ -17,6 +17,10 @@ pub struct StepInfo {
     pub summary: &'static str,
     /// Attempts are adopted after a crash.
     pub adoptable: bool,
+    /// What `reconcile` looks at and answers.
+    pub reconcile: &'static str,
+    /// Every reason for which `reconcile` may answer that nobody can know.
+    pub unknowns: &'static [&'static str],
     /// JSON Schema of `with:`.
     pub input: Schema,
     /// JSON Schema of the outputs.
@@ -103,6 +107,8 @@ impl Registry {
             name: T::NAME,
             summary: T::SUMMARY,
             adoptable: T::ADOPTABLE,
+            reconcile: T::RECONCILE,
+            unknowns: T::UNKNOWNS,
             input: schemars::schema_for!(T::Input),
             output: schemars::schema_for!(T::Output),
         };

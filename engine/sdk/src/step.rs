@@ -24,6 +24,10 @@ pub trait StepType: Send + Sync + 'static {
     /// [`StepCx::child`], and everything after a child's end can be done twice. Such an attempt is adopted after a
     /// crash of flowrun; of the others the fate is unknown, and `reconcile` is asked.
     const ADOPTABLE: bool = false;
+    /// What [`StepType::reconcile`] looks at and answers: one or two sentences for the catalogue.
+    const RECONCILE: &'static str = "";
+    /// Every reason for which [`StepType::reconcile`] may answer [`Found::Unknown`], for the catalogue.
+    const UNKNOWNS: &'static [&'static str] = &[];
 
     /// Reasons not to begin; no effects. Called for every step before the run starts, where its inputs are known by then.
     fn preflight(&self, cx: &StepCx, input: &Self::Input) -> impl Future<Output = StepResult<()>> + Send {
