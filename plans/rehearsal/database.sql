@@ -25,9 +25,11 @@ CREATE TABLE orders (
   gross decimal(12, 2) GENERATED ALWAYS AS (net * 1.19) STORED,
   placed timestamp(6) NOT NULL DEFAULT current_timestamp(6),
   flags bit(9) NOT NULL DEFAULT b'101',
-  KEY (placed),
-  FOREIGN KEY (customer) REFERENCES customers (id) ON DELETE CASCADE
+  KEY (placed)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
+-- InnoDB does not keep the names of foreign keys apart by case: the databases `acme` and `Acme` need two.
+EXECUTE IMMEDIATE CONCAT('ALTER TABLE orders ADD CONSTRAINT `of_', MD5(BINARY DATABASE()),
+  '` FOREIGN KEY (customer) REFERENCES customers (id) ON DELETE CASCADE');
 INSERT INTO orders (customer, `order`, net, placed, flags)
   SELECT seq % (1 + @rows DIV 10), 1 + seq % 3, (seq * 37 % 100000) / 100, '2024-03-31 00:00:00' + INTERVAL seq MINUTE, seq % 512
     FROM seq_1_to_1000000 WHERE seq <= @rows;
@@ -81,4 +83,4 @@ CREATE VIEW z_paid AS SELECT id, customer, with_tax(net) AS gross FROM orders WH
 CREATE VIEW a_best AS SELECT customer, SUM(gross) AS total FROM z_paid GROUP BY customer;
 
 -- Rows that only triggers write: a copy must have them once.
-INSERT INTO orders (customer, `order`, net, placed) SELECT 1, 'new', seq, '2024-01-01' + INTERVAL seq SECOND FROM seq_1_to_20;
+INSERT INTO orders (customer, `order`, net, placed) SELECT 0, 'new', seq, '2024-01-01' + INTERVAL seq SECOND FROM seq_1_to_20;
