@@ -1,8 +1,14 @@
 //! The screen of a live run: a function from a snapshot, a style and the time to lines of text.
 //! Unaware of terminals and of how often it is called. The rule: a bar or an estimate never says more than is known.
 
+pub mod canvas;
 pub mod columns;
+pub mod ending;
 pub mod estimate;
+pub mod fold;
+pub mod json;
+pub mod live;
+pub mod plain;
 pub mod rows;
 #[cfg(test)]
 pub mod samples;

@@ -187,7 +187,9 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn is_in(address: &str, fan: &str) -> bool {
+/// The address is that of an item of the fan-out, or inside one.
+#[must_use]
+pub fn is_in(address: &str, fan: &str) -> bool {
     address.strip_prefix(fan).is_some_and(|rest| rest.starts_with('/'))
 }
 

@@ -1,8 +1,8 @@
 //! Situations of a run, for the tests of screens.
 //! Unaware of how they are drawn.
 
-use flowrun_core::event::RunState;
-use flowrun_engine::driver::snapshot::{Fan, Running, Snapshot, Waiting};
+use flowrun_core::event::{Failure, FailureClass, Final, RunState};
+use flowrun_engine::driver::snapshot::{Fan, Notice, Running, Snapshot, Waiting};
 use flowrun_sdk::Progress;
 use std::collections::BTreeMap;
 
@@ -115,7 +115,8 @@ fn retry() -> Snapshot {
     }
 }
 
-fn failure() -> Snapshot {
+/// A fan-out of 12 items of which some failed.
+pub fn failure() -> Snapshot {
     Snapshot {
         running: vec![running("restore/acme", 90 * SECOND)],
         fans: vec![Fan {
@@ -129,7 +130,8 @@ fn failure() -> Snapshot {
     }
 }
 
-fn services() -> Snapshot {
+/// Two services and a step.
+pub fn services() -> Snapshot {
     let serving = |address: &str| Running { serving: true, ..running(address, 40 * MINUTE) };
     Snapshot {
         running: vec![serving("source"), serving("target"), running("fill", 4 * MINUTE)],
@@ -171,4 +173,57 @@ fn wide() -> Snapshot {
         waiting: vec![waiting("dump/日本", 1, "ロード 5.31\nneeds < 2", MINUTE)],
         ..run(HOUR, &[("running", 1)])
     }
+}
+
+/// A run as it goes on: 150 ticks of 200 ms.
+pub fn played(began: u64, tick: u64) -> Snapshot {
+    let mut snapshot = run(0, &[("succeeded", 2), ("running", 3), ("pending", 4)]);
+    let now = began + tick * 200;
+    snapshot.started = began;
+    let done = u32::try_from(tick).unwrap_or(u32::MAX) * 2;
+    snapshot.fans.push(Fan {
+        address: "dump".into(),
+        total: 400,
+        counts: counts(&[("succeeded", done), ("running", 8), ("failed", done / 90)]),
+        started: began,
+        weight: None,
+    });
+    for item in 0..8_u32 {
+        let turn = 20 + u64::from(item) * 7;
+        let progress = Progress { done: f64::from(item * 13) + 10.0, total: Some(120.0), unit: "tables".into() };
+        let started = began + tick / turn * turn * 200;
+        let address = format!("dump/{}", ["acme", "globex", "hooli", "initech", "umbrella", "wayne", "stark_industries", "x"][item as usize]);
+        snapshot.running.push(Running { progress: (item % 2 == 0).then_some(progress), started, ..running(&address, 0) });
+    }
+    let total = Progress { done: 30e6 * f64::from(done), total: Some(9.1e9), unit: "bytes".into() };
+    snapshot.running.push(Running { progress: Some(total), started: began, ..running("archive", 0) });
+    snapshot.running.push(Running { serving: true, started: began, ..running("source", 0) });
+    if tick % 60 > 20 {
+        let reason = format!("load {:.2}, needs < 2", 5.31 - f64::from(done % 60) / 30.0);
+        snapshot.waiting.push(Waiting { since: now - tick % 60 * 200, ..waiting("restore/acme", 18, &reason, 0) });
+    }
+    snapshot.running.sort_by_key(|running| running.started);
+    snapshot
+}
+
+/// An item that failed, as it is told.
+pub fn failures() -> Vec<Notice> {
+    vec![Notice::Settled {
+        address: "dump/acme".into(),
+        item: true,
+        state: Final::Failed,
+        attempts: 3,
+        took: Some(192_000),
+        reason: None,
+        failure: Some(Failure {
+            class: FailureClass::Permanent,
+            exit: Some(1),
+            timed_out: false,
+            message: "`mydumper` ended with exit code 1".into(),
+            hint: Some("grant `RELOAD` to the user of the dump".into()),
+        }),
+        tail: Some("** Message: connected\n** CRITICAL: Access denied; you need the RELOAD privilege for this operation, which is a rather long line that wraps\n".into()),
+        log: Some("/var/lib/flowrun/runs/7f3a2c/logs/dump/acme.3.log".into()),
+        at: NOW,
+    }]
 }
