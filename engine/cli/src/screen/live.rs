@@ -1,0 +1,187 @@
+//! Shows a run while it goes on: on a terminal, as plain lines, or as JSON.
+//! Unaware of the driver, which never waits for it: all writing is done by a thread of its own, and a terminal that is
+//! slow, stuck or gone costs the driver nothing.
+
+use super::canvas::{Canvas, Stderr, Terminal};
+use super::ending::Names;
+use super::plain::{Manner, Teller};
+use super::{Style, json, lines};
+use crate::args::settings;
+use flowrun_core::event::RunState;
+use flowrun_engine::driver::snapshot::{Notice, Snapshot};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Drawn on standard error, which is a terminal.
+    Live {
+        /// Colours may be used.
+        color: bool,
+        /// Characters outside of ASCII are understood.
+        unicode: bool,
+    },
+    /// Plain lines on standard error.
+    Plain,
+    /// One JSON object a line on standard output.
+    Json,
+}
+
+impl Mode {
+    /// What the person asked for and the terminal can show.
+    #[must_use]
+    pub fn of(terminal: &settings::Terminal, json: bool) -> Self {
+        if json {
+            Self::Json
+        } else if terminal.live {
+            Self::Live { color: terminal.color_err, unicode: terminal.unicode }
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// The screen is drawn so often.
+const TICK: Duration = Duration::from_millis(250);
+/// So long a stuck terminal may hold back the end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Shows a run until the senders of notices are gone and the last line is written. A watch whose sender is gone is
+/// shown as it was.
+pub async fn show(mode: Mode, names: Names, watch: watch::Receiver<Snapshot>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+    let (forward, inbox) = channel();
+    let (done, mut ended) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
+        write_all(mode, names, &watch, &inbox);
+        let _ = done.send(());
+    });
+    if let Err(error) = thread {
+        tracing::debug!(%error, "no thread for the screen; the run goes on unseen");
+    }
+    while let Some(notice) = notices.recv().await {
+        // An error means that the terminal is gone; the notices are still taken, so that they do not pile up.
+        let _ = forward.send(notice);
+    }
+    drop(forward);
+    match mode {
+        Mode::Live { .. } => {
+            let _ = tokio::time::timeout(PATIENCE, &mut ended).await;
+        }
+        // A reader of a pipe gets everything, however slow it is.
+        Mode::Plain | Mode::Json => {
+            let _ = ended.await;
+        }
+    }
+}
+
+fn write_all(mode: Mode, names: Names, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>) {
+    match mode {
+        Mode::Live { color, unicode } => {
+            Live::new(Box::new(Stderr), names, color, unicode).run(watch, inbox);
+        }
+        Mode::Plain => plain(names, watch, inbox, |text| std::io::stderr().lock().write_all(text.as_bytes())),
+        Mode::Json => {
+            for notice in inbox {
+                let Some(line) = json::line(&notice) else { continue };
+                let mut out = std::io::stdout().lock();
+                if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn plain(names: Names, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>, mut write: impl FnMut(&str) -> std::io::Result<()>) {
+    let mut teller = Teller::new(Manner::Stamped { zone: jiff::tz::TimeZone::system() }, names);
+    loop {
+        let (notices, open) = wait(inbox, Duration::from_secs(1));
+        teller.learn(&watch.borrow());
+        let now = now();
+        let mut text: Vec<String> = notices.iter().flat_map(|notice| teller.tell(notice, now)).collect();
+        if open {
+            text.extend(teller.summary(&watch.borrow(), now));
+        }
+        let text: String = text.into_iter().map(|line| line + "\n").collect();
+        if (!text.is_empty() && write(&text).is_err()) || !open {
+            return;
+        }
+    }
+}
+
+/// What came until now, or the first that comes within `pause`; and whether more may come.
+fn wait(inbox: &Receiver<Notice>, pause: Duration) -> (Vec<Notice>, bool) {
+    const AT_ONCE: usize = 512;
+    match inbox.recv_timeout(pause) {
+        Ok(first) => {
+            let mut notices = vec![first];
+            notices.extend(inbox.try_iter().take(AT_ONCE));
+            (notices, true)
+        }
+        Err(RecvTimeoutError::Timeout) => (Vec::new(), true),
+        Err(RecvTimeoutError::Disconnected) => (Vec::new(), false),
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A screen that is drawn again and again, with lines that stay above it.
+struct Live {
+    canvas: Canvas,
+    multi: MultiProgress,
+    bar: ProgressBar,
+    teller: Teller,
+    color: bool,
+    unicode: bool,
+}
+
+impl Live {
+    fn new(out: Box<dyn Terminal>, names: Names, color: bool, unicode: bool) -> Self {
+        let canvas = Canvas::new(out);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), 5);
+        let multi = MultiProgress::with_draw_target(target);
+        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = multi.add(ProgressBar::new_spinner()).with_style(style);
+        Self { canvas, multi, bar, teller: Teller::new(Manner::Above { color, unicode }, names), color, unicode }
+    }
+
+    fn run(mut self, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>) {
+        let mut open = true;
+        while open && !self.canvas.is_dead() {
+            let notices;
+            (notices, open) = wait(inbox, TICK);
+            self.turn(&watch.borrow().clone(), &notices, now());
+        }
+        self.bar.finish_and_clear();
+        self.canvas.leave();
+    }
+
+    fn turn(&mut self, snapshot: &Snapshot, notices: &[Notice], now: u64) {
+        self.teller.learn(snapshot);
+        let told: Vec<String> = notices.iter().flat_map(|notice| self.teller.tell(notice, now)).collect();
+        let over = snapshot.state != RunState::Running || notices.iter().any(|notice| matches!(notice, Notice::Ended { .. }));
+        if over {
+            self.bar.set_message("");
+            self.bar.finish_and_clear();
+        }
+        if !told.is_empty() {
+            // An error was already seen by the canvas.
+            let _ = self.multi.println(told.join("\n"));
+        }
+        if !over {
+            let (width, height) = self.canvas.size();
+            let style = Style { width, height, color: self.color, unicode: self.unicode };
+            self.bar.set_message(lines(snapshot, &style, now).join("\n"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What stands behind a step's context in a run: the host for children, the journal for notes, the log for lines.
+//! Unaware of what the step does.
+
+use super::message::Message;
+use super::world::World;
+use crate::host::{ChildExit, ChildKey, Fate, Host, Spawn, StartError, fate, wait_orphan};
+use crate::store::Journal;
+use flowrun_core::AttemptId;
+use flowrun_sdk::cx::BoxFuture;
+use flowrun_sdk::{Backend, Command, Exit, Note, Output, Progress, StepError, StepResult};
+use serde_json::Value;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// What one attempt asks flowrun for.
+pub(crate) struct AttemptBackend {
+    pub(crate) world: Arc<World>,
+    pub(crate) host: Host,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) driver: mpsc::UnboundedSender<Message>,
+    pub(crate) id: AttemptId,
+    pub(crate) log: PathBuf,
+    /// The whole environment of children.
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) dir: PathBuf,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) grace_ms: u64,
+    pub(crate) signal: i32,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) children: AtomicU16,
+    pub(crate) now: u64,
+}
+
+impl AttemptBackend {
+    fn spawn(&self, key: ChildKey, command: Command) -> Spawn {
+        let mut env = self.env.clone();
+        env.extend(command.env);
+        Spawn {
+            key,
+            tag: key.tag(&self.world.run),
+            argv: command.argv,
+            env,
+            dir: command.dir.unwrap_or_else(|| self.dir.clone()),
+            log: self.log.clone(),
+            stdout: match command.stdout {
+                Output::Log => None,
+                Output::File(path) => Some(path),
+            },
+            timeout_ms: self.timeout_ms,
+            grace_ms: self.grace_ms,
+            signal: self.signal,
+            wait_all: command.wait_all,
+        }
+    }
+
+    async fn watch(&self, command: Command) -> StepResult<Exit> {
+        let ordinal = self.children.fetch_add(1, Ordering::Relaxed);
+        let key = ChildKey { node: self.id.node.0, attempt: self.id.attempt, ordinal };
+        if self.cancel.is_cancelled() {
+            return Err(StepError::cancelled());
+        }
+        let started = self.host.start(self.spawn(key, command)).await;
+        match started {
+            Ok(_) => {}
+            Err(StartError::HostGone) => return self.without_host(key).await,
+            Err(error) => return Err(StepError::permanent(error.to_string())),
+        }
+        let mut told = false;
+        loop {
+            let exit = tokio::select! {
+                exit = self.host.wait(key) => exit,
+                () = self.cancel.cancelled(), if !told => {
+                    told = true;
+                    self.host.stop(key);
+                    continue;
+                }
+            };
+            return match exit {
+                ChildExit::HostGone => self.without_host(key).await,
+                _ if told => Err(StepError::cancelled()),
+                ChildExit::Code(code) => Ok(Exit::Code(code)),
+                ChildExit::Signal(signal) => Ok(Exit::Signal(signal)),
+                ChildExit::TimedOut => Ok(Exit::TimedOut),
+                ChildExit::Unknown => Ok(Exit::Unknown),
+            };
+        }
+    }
+
+    /// The host died: the book and the kernel say what became of the child.
+    async fn without_host(&self, key: ChildKey) -> StepResult<Exit> {
+        let fate = match fate(&self.world.run, key) {
+            Fate::Orphan { .. } => {
+                wait_orphan(&self.world.run, key).await;
+                return Err(StepError::uncertain("its host died, and nobody saw how the process ended"));
+            }
+            fate => fate,
+        };
+        match fate {
+            Fate::Exited(ChildExit::Code(code)) => Ok(Exit::Code(code)),
+            Fate::Exited(ChildExit::Signal(signal)) => Ok(Exit::Signal(signal)),
+            Fate::Exited(ChildExit::TimedOut) => Ok(Exit::TimedOut),
+            Fate::Exited(ChildExit::Unknown | ChildExit::HostGone)
+            | Fate::Alive
+            | Fate::NeverStarted
+            | Fate::LostInReboot
+            | Fate::Orphan { .. }
+            | Fate::Lost => Err(StepError::uncertain("the host of the run died while the process ran")),
+        }
+    }
+}
+
+impl Backend for AttemptBackend {
+    fn note<'a>(&'a self, key: &'a str, value: Value) -> BoxFuture<'a, StepResult<()>> {
+        Box::pin(async move {
+            let (tx, rx) = oneshot::channel();
+            let done = Box::new(move |written: crate::store::Written| {
+                // The step may have been cancelled meanwhile; then nobody listens.
+                let _ = tx.send(written.map(|_| ()).map_err(|error| error.to_string()));
+            });
+            self.journal.note(self.id, key, value, self.now, done);
+            match rx.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(StepError::uncertain(format!("cannot write a note: {error}"))),
+                Err(_) => Err(StepError::uncertain("cannot write a note: the store has ended")),
+            }
+        })
+    }
+
+    fn notes(&self) -> Vec<Note> {
+        let stored = self.journal.notes(self.id.node.0).unwrap_or_default();
+        stored.into_iter().map(|n| Note { attempt: n.id.attempt, key: n.key, value: n.value }).collect()
+    }
+
+    fn progress(&self, progress: Progress) {
+        // Lossy by contract: a driver that has ended shows nothing.
+        let _ = self.driver.send(Message::Progress(self.id, progress));
+    }
+
+    fn log(&self, line: &str) {
+        let line = self.world.masker.mask(line);
+        if let Err(error) = append(&self.log, &line) {
+            tracing::debug!(log = %self.log.display(), %error, "cannot write to a log");
+        }
+    }
+
+    fn child<'a>(&'a self, command: Command) -> BoxFuture<'a, StepResult<Exit>> {
+        Box::pin(self.watch(command))
+    }
+
+    fn log_tail(&self, bytes: u64) -> String {
+        self.world.masker.mask(&tail(&self.log, bytes))
+    }
+
+    fn mask(&self, text: &str) -> String {
+        self.world.masker.mask(text)
+    }
+}
+
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+/// The last whole lines of a file, at most so many bytes; empty where there is none.
+pub(crate) fn tail(path: &Path, bytes: u64) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        let from = length.saturating_sub(bytes);
+        file.seek(SeekFrom::Start(from))?;
+        let mut end = Vec::new();
+        file.take(bytes).read_to_end(&mut end)?;
+        let text = String::from_utf8_lossy(&end).into_owned();
+        Ok(match (from, text.split_once('\n')) {
+            (0, _) | (_, None) => text,
+            (_, Some((_, whole))) => whole.to_owned(),
+        })
+    };
+    read().unwrap_or_default()
+}

@@ -1,0 +1,490 @@
+//! The loop around the core: take what happened, decide, commit, and only then act.
+//! Unaware of step types and screens. Level-triggered: what is wanted is compared with what is in flight, so start, live
+//! and resume are one path.
+
+use super::attempt::{self, Job};
+use super::backend::AttemptBackend;
+use super::clock::Clock;
+use super::facts::Facts;
+use super::gatekeeper::Gatekeeper;
+use super::message::{Ending, Message, Request};
+use super::prepare::{Prepared, prepare};
+use super::publish::Publisher;
+use super::resolve::Resolver;
+use super::world::World;
+use super::{DriverError, End};
+use crate::host::Host;
+use crate::store::{Entry, Journal, StoreError};
+use flowrun_core::event::{Failure, FailureClass, Outcome};
+use flowrun_core::{AttemptId, Event, Input, NodeId, Run, Want};
+use flowrun_sdk::Progress;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// An attempt in flight in this process.
+pub(crate) struct Task {
+    pub(crate) attempt: u32,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) started: u64,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) serving: bool,
+    pub(crate) announced: bool,
+    /// It finds out what became of the attempt.
+    pub(crate) reconciles: bool,
+}
+
+/// How far this process is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// Waits for what runs.
+    Draining,
+    /// Leaves what runs to the host.
+    Now(Signal),
+}
+
+/// Who sent this process away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// INT.
+    Interrupt,
+    /// TERM.
+    Terminate,
+}
+
+pub(crate) struct Engine {
+    pub(crate) world: Arc<World>,
+    pub(crate) run: Run,
+    pub(crate) facts: Facts,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) host: Host,
+    pub(crate) clock: Clock,
+    /// The number of the last event in memory.
+    pub(crate) seq: u64,
+    /// The number of the last event on the disk.
+    pub(crate) committed: u64,
+    pub(crate) batch: Vec<Entry>,
+    pub(crate) driver: mpsc::UnboundedSender<Message>,
+    pub(crate) tasks: HashMap<NodeId, Task>,
+    /// Nodes to look at again when this event is on the disk.
+    pub(crate) releases: BTreeMap<u64, Vec<NodeId>>,
+    /// The events that ordered attempts which have not started.
+    pub(crate) ordered: HashMap<NodeId, u64>,
+    pub(crate) prepared: HashMap<NodeId, Result<Prepared, String>>,
+    pub(crate) gates: Gatekeeper,
+    pub(crate) publisher: Publisher,
+    leaving: Leaving,
+    failed: Option<StoreError>,
+}
+
+impl Engine {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one thing, put together in one place")]
+    pub(crate) fn new(
+        world: Arc<World>,
+        run: Run,
+        facts: Facts,
+        journal: Arc<Journal>,
+        host: Host,
+        seq: u64,
+        driver: mpsc::UnboundedSender<Message>,
+        gates: Gatekeeper,
+        publisher: Publisher,
+    ) -> Self {
+        Self {
+            world,
+            run,
+            facts,
+            journal,
+            host,
+            clock: Clock::start(),
+            seq,
+            committed: seq,
+            batch: Vec::new(),
+            driver,
+            tasks: HashMap::new(),
+            releases: BTreeMap::new(),
+            ordered: HashMap::new(),
+            prepared: HashMap::new(),
+            gates,
+            publisher,
+            leaving: Leaving::No,
+            failed: None,
+        }
+    }
+
+    /// Drives the run to an end of this process.
+    pub(crate) async fn drive(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) -> Result<End, DriverError> {
+        loop {
+            self.turn();
+            if let Some(error) = self.failed.take() {
+                return Err(DriverError::Store(error));
+            }
+            if let Some(end) = self.end() {
+                self.publish(true);
+                return Ok(end);
+            }
+            tokio::select! {
+                message = inbox.recv() => if let Some(message) = message { self.take(message) },
+                () = tokio::time::sleep(self.pause()) => {}
+            }
+            for _ in 0..1024 {
+                let Ok(message) = inbox.try_recv() else { break };
+                self.take(message);
+            }
+        }
+    }
+
+    /// Decides until there is nothing to decide, hands the decisions to the writer, and acts on what is on the disk.
+    fn turn(&mut self) {
+        self.run.tell_time(self.clock.now());
+        loop {
+            let events = self.run.decide();
+            for event in events.iter().cloned() {
+                self.record(event);
+            }
+            let changed = self.run.take_changed();
+            for node in &changed {
+                self.adjust(*node);
+            }
+            if events.is_empty() && changed.is_empty() {
+                break;
+            }
+        }
+        self.flush();
+        self.gates.look(&self.run, &self.driver);
+        self.publish(false);
+    }
+
+    /// How long nothing happens by itself.
+    fn pause(&self) -> Duration {
+        let now = self.clock.now();
+        let gates = self.gates.next_look(&self.run);
+        let next = [self.run.next_time(), gates, self.publisher.next(now)].into_iter().flatten().min();
+        Duration::from_millis(next.map_or(60_000, |at| at.saturating_sub(now).clamp(1, 60_000)))
+    }
+
+    fn end(&self) -> Option<End> {
+        let flushed = self.committed == self.seq && self.batch.is_empty();
+        if let Leaving::Now(signal) = self.leaving
+            && flushed
+        {
+            return Some(End::Interrupted(signal));
+        }
+        if !flushed {
+            return None;
+        }
+        let state = self.run.state();
+        if state != flowrun_core::RunState::Running {
+            return self.tasks.is_empty().then_some(End::Finished(state));
+        }
+        let busy = self.tasks.values().any(|task| !task.serving);
+        if self.leaving == Leaving::Draining && !busy {
+            return Some(End::Interrupted(Signal::Interrupt));
+        }
+        let idle = self.tasks.values().all(|task| task.serving) && self.releases.is_empty();
+        (idle && self.run.waits_for_a_person()).then_some(End::WaitsForAPerson)
+    }
+
+    pub(crate) fn take(&mut self, message: Message) {
+        match message {
+            Message::Ended { id, ending, started } => self.ended(id, ending, started),
+            Message::Ready(id) => {
+                if let Some(task) = self.tasks.get_mut(&id.node).filter(|task| task.attempt == id.attempt) {
+                    task.serving = true;
+                }
+                self.input(Input::Ready(id));
+            }
+            Message::Reconciled { id, found } => {
+                self.tasks.remove(&id.node);
+                self.input(Input::Reconciled { id, found });
+            }
+            Message::Progress(id, progress) => {
+                if let Some(task) = self.tasks.get_mut(&id.node).filter(|task| task.attempt == id.attempt) {
+                    task.progress = Some(progress);
+                }
+            }
+            Message::Written(written) => self.written(written),
+            Message::Measured(gate, reading) => {
+                self.run.tell_time(self.clock.now());
+                self.run.measured(gate, reading.holds);
+                self.gates.measured(gate, reading, self.clock.now());
+            }
+            Message::Asked(request, answer) => {
+                // Who asked may have gone.
+                let _ = answer.send(self.asked(request));
+            }
+            Message::Interrupt => self.interrupt(),
+            Message::Terminate => self.leaving = Leaving::Now(Signal::Terminate),
+        }
+    }
+
+    fn interrupt(&mut self) {
+        if self.leaving != Leaving::No {
+            self.leaving = Leaving::Now(Signal::Interrupt);
+            return;
+        }
+        self.leaving = Leaving::Draining;
+        self.run.drain();
+        let busy = self.tasks.values().filter(|task| !task.serving).count();
+        if busy > 0 {
+            self.publisher.say(format!(
+                "interrupted: nothing new starts; {busy} running {} waited for; interrupt again to leave them running \
+                 and go (the next `flowrun resume` takes them up again), or `flowrun cancel {}` to stop them",
+                if busy == 1 { "step is" } else { "steps are" },
+                self.world.id
+            ));
+        }
+    }
+
+    fn asked(&mut self, request: Request) -> Result<String, String> {
+        let input = match request {
+            Request::Input(input) => input,
+            Request::Mark { address, verdict, because } => {
+                let node = self.run.find(&address).ok_or_else(|| format!("there is no step or item `{address}`"))?;
+                Input::Mark { node, verdict, because: because.into() }
+            }
+        };
+        self.run.tell_time(self.clock.now());
+        let events = self.run.handle(input).map_err(|refusal| refusal.to_string())?;
+        for event in events {
+            self.record(event);
+        }
+        Ok("done".into())
+    }
+
+    fn ended(&mut self, id: AttemptId, ending: Ending, started: u64) {
+        self.tasks.remove(&id.node);
+        self.run.tell_time(self.clock.now());
+        self.input(match ending {
+            Ending::Outcome(outcome) => Input::Report { id, outcome, started: Some(started) },
+            Ending::Lost => Input::Lost(id),
+        });
+    }
+
+    /// Lets the core decide what an input means. A refusal is a value: a stale report is nobody's fault.
+    pub(crate) fn input(&mut self, input: Input) {
+        match self.run.handle(input) {
+            Ok(events) => events.into_iter().for_each(|event| self.record(event)),
+            Err(refusal) => tracing::debug!(%refusal, "an input changed nothing"),
+        }
+    }
+
+    fn written(&mut self, written: crate::store::Written) {
+        match written {
+            Ok(seq) => {
+                self.committed = self.committed.max(seq);
+                while let Some(entry) = self.releases.first_entry().filter(|entry| *entry.key() <= seq) {
+                    for node in entry.remove() {
+                        self.adjust(node);
+                    }
+                }
+            }
+            Err(error) => {
+                self.failed.get_or_insert(error);
+            }
+        }
+    }
+
+    /// Obeys an event in memory and puts it into the next commit.
+    pub(crate) fn record(&mut self, event: Event) {
+        let now = self.clock.now();
+        let before = event_node(&event);
+        self.run.evolve(&event);
+        self.facts.fold(now, &event);
+        self.seq += 1;
+        let mut entry = Entry::bare(event);
+        if let Event::Ordered { id } = &entry.event {
+            self.ordered.insert(id.node, self.seq);
+            let prepared = prepare(&self.resolver(), id.node);
+            entry.inputs = prepared.as_ref().ok().map(|prepared| (*id, prepared.stored()));
+            self.prepared.insert(id.node, prepared);
+        }
+        entry.rows.extend(before.and_then(|node| super::rows::row(&self.run, &self.facts, node, &entry.event, now)));
+        self.publisher.notice(&self.world, &self.run, &mut self.facts, &entry.event, now);
+        self.batch.push(entry);
+    }
+
+    pub(crate) fn resolver(&self) -> Resolver<'_> {
+        Resolver { world: &self.world, run: &self.run, facts: &self.facts }
+    }
+
+    fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let entries = std::mem::take(&mut self.batch);
+        let expected = self.seq - entries.len() as u64;
+        let driver = self.driver.clone();
+        let done = Box::new(move |written| {
+            // The loop may have ended because of an earlier error.
+            let _ = driver.send(Message::Written(written));
+        });
+        self.journal.append(expected, self.clock.now(), entries, done);
+    }
+
+    /// Brings what is in flight for a node in line with what is wanted.
+    fn adjust(&mut self, node: NodeId) {
+        match self.run.want(node) {
+            Some(Want::Resolve) => {
+                let resolution = self.resolver().resolve(node);
+                self.input(Input::Resolved { node, resolution });
+            }
+            Some(Want::Outputs) => {
+                let outputs = self.resolver().outputs(node);
+                self.input(Input::Outputs { node, outputs });
+            }
+            Some(Want::Run(id)) => {
+                if self.leaving == Leaving::No || self.tasks.contains_key(&node) {
+                    self.release(id, false);
+                }
+            }
+            Some(Want::Reconcile(id)) => self.release(id, true),
+            Some(Want::Stop(id)) => self.stop(id),
+            None => {}
+        }
+    }
+
+    /// Starts what is wanted once the event that wants it is on the disk.
+    fn release(&mut self, id: AttemptId, reconcile: bool) {
+        if self.tasks.get(&id.node).is_some_and(|task| task.attempt == id.attempt) {
+            return;
+        }
+        let ordered = self.ordered.get(&id.node).copied();
+        let at = if reconcile { self.seq } else { ordered.unwrap_or(self.seq) };
+        if at > self.committed {
+            self.releases.entry(at).or_default().push(id.node);
+            return;
+        }
+        self.ordered.remove(&id.node);
+        self.start(id, reconcile);
+    }
+
+    fn stop(&mut self, id: AttemptId) {
+        match self.tasks.get(&id.node) {
+            Some(task) => task.cancel.cancel(),
+            None => {
+                self.prepared.remove(&id.node);
+                self.input(Input::Report { id, outcome: Outcome::Cancelled, started: None });
+            }
+        }
+    }
+
+    fn start(&mut self, id: AttemptId, reconcile: bool) {
+        let prepared = self.prepared.remove(&id.node).unwrap_or_else(|| prepare(&self.resolver(), id.node));
+        let started = self.clock.now();
+        let job = match prepared {
+            Ok(prepared) => self.job(id, prepared, started),
+            Err(reason) => Err(reason),
+        };
+        let job = match job {
+            Ok(job) => job,
+            Err(message) => {
+                let message = self.world.masker.mask(&message);
+                let class = FailureClass::Permanent;
+                let failure = Failure { class, exit: None, timed_out: false, message, hint: None };
+                let outcome = Outcome::Failed(Box::new(failure));
+                return self.input(Input::Report { id, outcome, started: Some(started) });
+            }
+        };
+        self.tasks.insert(
+            id.node,
+            Task {
+                attempt: id.attempt,
+                cancel: job.backend.cancel.clone(),
+                started,
+                progress: None,
+                serving: false,
+                announced: false,
+                reconciles: reconcile,
+            },
+        );
+        if reconcile {
+            tokio::spawn(attempt::reconcile(job));
+        } else {
+            tokio::spawn(attempt::run(job, started));
+        }
+    }
+
+    fn job(&self, id: AttemptId, prepared: Prepared, now: u64) -> Result<Job, String> {
+        let address = self.run.address(id.node);
+        let Some((_, step)) = self.resolver().step(id.node) else { return Err("there is no such step".into()) };
+        let scratch = self.scratch(id);
+        let env = super::environment::of(&self.world, &prepared, &address, id.attempt)?;
+        Ok(Job {
+            backend: Arc::new(AttemptBackend {
+                world: Arc::clone(&self.world),
+                host: self.host.clone(),
+                journal: Arc::clone(&self.journal),
+                driver: self.driver.clone(),
+                id,
+                log: self.world.run.log(&address, id.attempt),
+                env,
+                dir: prepared.dir.clone(),
+                timeout_ms: step.timeout_ms,
+                grace_ms: step.grace_ms,
+                signal: step.signal,
+                cancel: CancellationToken::new(),
+                children: AtomicU16::new(0),
+                now,
+            }),
+            prepared,
+            address,
+            scratch,
+            background: step.background.is_some(),
+        })
+    }
+
+    /// Files of an attempt may hold secrets, so they lie in memory where there are any.
+    fn scratch(&self, id: AttemptId) -> PathBuf {
+        let name = format!("{}-{}", id.node.0, id.attempt);
+        if self.world.masker.is_empty() {
+            self.world.run.scratch().join(name)
+        } else {
+            self.world.private.join("scratch").join(name)
+        }
+    }
+
+    fn publish(&mut self, last: bool) {
+        let now = self.clock.now();
+        if last || self.publisher.due(now) {
+            let view = super::publish::View {
+                world: &self.world,
+                run: &self.run,
+                facts: &self.facts,
+                tasks: &mut self.tasks,
+                gates: &self.gates,
+            };
+            self.publisher.publish(view, now);
+        }
+    }
+}
+
+/// The node that an event is about.
+fn event_node(event: &Event) -> Option<NodeId> {
+    match event {
+        Event::FannedOut { node, .. }
+        | Event::Resolved { node, .. }
+        | Event::Opened { node }
+        | Event::RetryAt { node, .. }
+        | Event::Settled { node, .. }
+        | Event::Marked { node, .. } => Some(*node),
+        Event::Ordered { id }
+        | Event::Ready { id }
+        | Event::Lost { id }
+        | Event::Ended { id, .. }
+        | Event::Asked { id, .. } => Some(id.node),
+        Event::Started
+        | Event::Resumed { .. }
+        | Event::Closing { .. }
+        | Event::CancelRequested
+        | Event::Paused { .. }
+        | Event::Unpaused
+        | Event::Replanned { .. }
+        | Event::Finished { .. } => None,
+    }
+}

@@ -1,0 +1,46 @@
+//! What the driver's loop is told.
+//! Unaware of what it does about it.
+
+use crate::gates::Reading;
+use crate::store::Written;
+use flowrun_core::{AttemptId, GateId, Input, Outcome, Found};
+use flowrun_sdk::Progress;
+use tokio::sync::oneshot;
+
+/// What the driver's loop is told.
+pub(crate) enum Message {
+    /// An attempt's task ended.
+    Ended { id: AttemptId, ending: Ending, started: u64 },
+    /// A background attempt is ready.
+    Ready(AttemptId),
+    /// A lost attempt was looked after.
+    Reconciled { id: AttemptId, found: Found },
+    /// An attempt says how far it is.
+    Progress(AttemptId, Progress),
+    /// A commit is on the disk, or is not.
+    Written(Written),
+    /// A gate was measured.
+    Measured(GateId, Reading),
+    /// Somebody asks for something.
+    Asked(Request, oneshot::Sender<Result<String, String>>),
+    /// Stop starting things; the second time: leave.
+    Interrupt,
+    /// Leave at once.
+    Terminate,
+}
+
+/// How an attempt's task ended.
+pub(crate) enum Ending {
+    /// With an outcome.
+    Outcome(Outcome),
+    /// Nobody knows.
+    Lost,
+}
+
+/// What somebody asks a live driver for.
+pub(crate) enum Request {
+    /// An input of the core.
+    Input(Input),
+    /// A verdict on the step or item of this address.
+    Mark { address: String, verdict: flowrun_core::event::Verdict, because: String },
+}
