@@ -3,6 +3,8 @@
 //! one line in [`registry`].
 
 pub mod exec;
+pub mod file_template;
+mod files;
 mod process;
 pub mod shell;
 
@@ -11,5 +13,8 @@ use flowrun_sdk::Registry;
 /// Every step type of this crate.
 #[must_use]
 pub fn registry() -> Registry {
-    Registry::new().register(exec::Exec).register(shell::Shell)
+    Registry::new()
+        .register(exec::Exec)
+        .register(file_template::FileTemplate)
+        .register(shell::Shell)
 }
