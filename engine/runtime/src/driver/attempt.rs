@@ -68,7 +68,8 @@ pub(crate) async fn run(job: Job, started: u64) {
         tracing::debug!(path = %job.scratch.display(), %error, "cannot remove a scratch folder");
     }
     // A driver that has ended finds the outcome in the book at the next resume.
-    let _ = driver.send(Message::Ended { id, ending, started });
+    let children = job.backend.children.load(Ordering::Relaxed);
+    let _ = driver.send(Message::Ended { id, ending, started, children });
 }
 
 async fn attempt(job: &Job) -> StepResult<Option<Box<Value>>> {

@@ -94,8 +94,10 @@ impl AttemptBackend {
     /// The host died: the book and the kernel say what became of the child.
     async fn without_host(&self, key: ChildKey) -> StepResult<Exit> {
         let fate = match fate(&self.world.run, key) {
-            Fate::Orphan { .. } => {
-                wait_orphan(&self.world.run, key).await;
+            Fate::Orphan { pid, start } => {
+                if let Err(error) = wait_orphan(pid, start).await {
+                    tracing::debug!(%error, pid, "cannot wait for a process");
+                }
                 return Err(StepError::uncertain("its host died, and nobody saw how the process ended"));
             }
             fate => fate,

@@ -13,7 +13,7 @@ use super::publish::Publisher;
 use super::resolve::Resolver;
 use super::world::World;
 use super::{DriverError, End};
-use crate::host::Host;
+use crate::host::{ChildKey, Host};
 use crate::store::{Entry, Journal, StoreError};
 use flowrun_core::event::{Failure, FailureClass, Outcome};
 use flowrun_core::{AttemptId, Event, Input, NodeId, Run, Want};
@@ -78,6 +78,8 @@ pub(crate) struct Engine {
     pub(crate) prepared: HashMap<NodeId, Result<Prepared, String>>,
     pub(crate) gates: Gatekeeper,
     pub(crate) publisher: Publisher,
+    /// Children whose end is known, by the event that says so: the host may forget them once it is on the disk.
+    forgets: BTreeMap<u64, Vec<ChildKey>>,
     leaving: Leaving,
     failed: Option<StoreError>,
 }
@@ -112,6 +114,7 @@ impl Engine {
             prepared: HashMap::new(),
             gates,
             publisher,
+            forgets: BTreeMap::new(),
             leaving: Leaving::No,
             failed: None,
         }
@@ -192,7 +195,7 @@ impl Engine {
 
     pub(crate) fn take(&mut self, message: Message) {
         match message {
-            Message::Ended { id, ending, started } => self.ended(id, ending, started),
+            Message::Ended { id, ending, started, children } => self.ended(id, ending, started, children),
             Message::Ready(id) => {
                 if let Some(task) = self.tasks.get_mut(&id.node).filter(|task| task.attempt == id.attempt) {
                     task.serving = true;
@@ -257,13 +260,32 @@ impl Engine {
         Ok("done".into())
     }
 
-    fn ended(&mut self, id: AttemptId, ending: Ending, started: u64) {
+    fn ended(&mut self, id: AttemptId, ending: Ending, started: u64, children: u16) {
         self.tasks.remove(&id.node);
         self.run.tell_time(self.clock.now());
-        self.input(match ending {
-            Ending::Outcome(outcome) => Input::Report { id, outcome, started: Some(started) },
-            Ending::Lost => Input::Lost(id),
-        });
+        match ending {
+            Ending::Outcome(outcome) => {
+                self.input(Input::Report { id, outcome, started: Some(started) });
+                let (node, attempt) = (id.node.0, id.attempt);
+                let keys = (0..children).map(|ordinal| ChildKey { node, attempt, ordinal });
+                self.forgets.entry(self.seq).or_default().extend(keys);
+            }
+            Ending::Lost => self.input(Input::Lost(id)),
+        }
+    }
+
+    /// Keeps an attempt from being started: something else watches it.
+    pub(crate) fn hold(&mut self, id: AttemptId) {
+        let task = Task {
+            attempt: id.attempt,
+            cancel: CancellationToken::new(),
+            started: self.clock.now(),
+            progress: None,
+            serving: false,
+            announced: true,
+            reconciles: false,
+        };
+        self.tasks.insert(id.node, task);
     }
 
     /// Lets the core decide what an input means. A refusal is a value: a stale report is nobody's fault.
@@ -282,6 +304,9 @@ impl Engine {
                     for node in entry.remove() {
                         self.adjust(node);
                     }
+                }
+                while let Some(entry) = self.forgets.first_entry().filter(|entry| *entry.key() <= seq) {
+                    entry.remove().into_iter().for_each(|key| self.host.forget(key));
                 }
             }
             Err(error) => {

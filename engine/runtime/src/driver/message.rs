@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 /// What the driver's loop is told.
 pub(crate) enum Message {
     /// An attempt's task ended.
-    Ended { id: AttemptId, ending: Ending, started: u64 },
+    Ended { id: AttemptId, ending: Ending, started: u64, children: u16 },
     /// A background attempt is ready.
     Ready(AttemptId),
     /// A lost attempt was looked after.

@@ -1,4 +1,71 @@
 //! The driver: the loop around the core.
 //! Unaware of what steps do and of how the run is shown.
 
+mod attempt;
+mod backend;
+pub mod clock;
+pub mod control;
+mod engine;
+mod environment;
+mod facts;
+mod gatekeeper;
+mod message;
+mod prepare;
+mod private;
+mod publish;
+mod resolve;
+mod restore;
+mod rows;
+mod scope;
+mod secrets;
 pub mod snapshot;
+mod start;
+mod world;
+
+pub use engine::Signal;
+pub use publish::Watchers;
+pub use start::{Conduct, NewRun, Prologue, ResumeRun, identity, new_id};
+pub use world::Machine;
+
+use crate::host::HostError;
+use crate::store::{LockError, StateError, StoreError};
+use flowrun_core::RunState;
+
+/// Why this process stopped driving the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The run ended.
+    Finished(RunState),
+    /// A signal sent the process away; the run can be resumed.
+    Interrupted(Signal),
+    /// Only a person's verdict can let it go on.
+    WaitsForAPerson,
+}
+
+/// Why a run cannot be driven.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The plan, the params or the secrets do not allow a start; nothing was started.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
+    /// Another process drives it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The host cannot be started or reached.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The run's own files cannot be used.
+    #[error("cannot {doing}: {error}")]
+    Io {
+        /// What was attempted.
+        doing: String,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+}
