@@ -24,6 +24,8 @@ use tokio::sync::watch;
 const DRAIN: usize = 512;
 /// A WAL of so many pages (16 MiB) is folded into the database.
 const CHECKPOINT_PAGES: i32 = 4096;
+/// Room for the text of an event that is kept from commit to commit.
+const KEPT_ROOM: usize = 1 << 16;
 /// How often a full disk is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -227,6 +229,9 @@ impl Writer {
         transaction.commit().map_err(sql)?;
         crash::after_commit();
         self.last = last;
+        // The list of a large fan-out is written once; its room is not kept for ever.
+        body.clear();
+        body.shrink_to(KEPT_ROOM);
         self.body = body;
         Ok(committed)
     }
