@@ -2,18 +2,39 @@
 //! Unaware of how runs work. Only dispatch stands here.
 
 mod args;
+mod commands;
 mod exit;
+mod out;
 mod screen;
+mod tables;
 
+use crate::args::settings::{Settings, World};
 use crate::exit::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match args::parse(std::env::args_os().collect()) {
-        Ok(_) => Exit::Succeeded.into(),
-        Err(error) => {
-            let _ = error.print();
-            if error.use_stderr() { Exit::Usage.into() } else { Exit::Succeeded.into() }
+    let argv: Vec<_> = std::env::args_os().collect();
+    if let Some(args) = args::host_mode(&argv) {
+        return commands::host::host(args).into();
+    }
+    let cli = match args::parse(argv) {
+        Ok(cli) => cli,
+        Err(error) => return explain_usage(&error).into(),
+    };
+    let ending = Settings::new(cli.state_dir.as_deref(), &World::of_this_process())
+        .map_err(commands::Stop::from)
+        .and_then(|settings| commands::dispatch(&cli, &settings));
+    match ending {
+        Ok(exit) => exit.into(),
+        Err(stop) => {
+            out::say(&stop.to_string());
+            stop.exit.into()
         }
     }
+}
+
+/// Wrong usage goes to standard error; help and version were asked for and are data.
+fn explain_usage(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Succeeded }
 }

@@ -42,7 +42,7 @@ impl Columns {
     pub fn new(width: usize, longest_name: usize, unicode: bool) -> Self {
         let (most, bar) = match width {
             0..=55 => (16, 0),
-            56..=69 => (20, 8),
+            56..=69 => (18, 8),
             70..=99 => (22, 10),
             100..=139 => (36, 20),
             _ => (48, 30),

@@ -114,10 +114,11 @@ pub fn amount(progress: &Progress) -> Option<String> {
         "bytes" => text::bytes(total.unwrap_or(progress.done)),
         other => (1.0, other),
     };
-    let mut out = text::number(progress.done / size);
+    let written = |value: f64| if size > 1.0 { text::measure(value / size) } else { text::number(value) };
+    let mut out = written(progress.done);
     if let Some(total) = total {
         out.push('/');
-        out.push_str(&text::number(total / size));
+        out.push_str(&written(total));
     } else if progress.done == 0.0 {
         return None;
     }

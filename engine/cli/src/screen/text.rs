@@ -54,10 +54,18 @@ impl Line {
         self.0.iter().map(|(_, text)| width(text)).sum()
     }
 
+    /// How many columns it takes without the blanks at its end.
+    fn inked_width(&self) -> usize {
+        let is_blank = |(_, text): &&(Paint, String)| text.trim_end().is_empty();
+        let blanks = self.0.iter().rev().take_while(is_blank).count();
+        let Some(((_, last), before)) = self.0.get(..self.0.len() - blanks).and_then(<[_]>::split_last) else { return 0 };
+        before.iter().map(|(_, text)| width(text)).sum::<usize>() + width(last.trim_end())
+    }
+
     /// The line as the terminal gets it, at most `columns` wide.
     #[must_use]
     pub fn fit(&self, columns: usize, unicode: bool, color: bool) -> String {
-        let cut = self.width() > columns;
+        let cut = self.inked_width() > columns;
         let mark = if unicode { "…" } else { "." };
         let mut room = if cut { columns.saturating_sub(1) } else { columns };
         let mut out = String::new();
@@ -73,7 +81,8 @@ impl Line {
             out.push_str(mark);
             return out;
         }
-        if color { out } else { out.trim_end().to_owned() }
+        out.truncate(out.trim_end().len());
+        out
     }
 }
 
@@ -221,7 +230,13 @@ pub fn estimate(ms: u64) -> String {
 /// A number without noise: `9`, `9.1`, `1200`.
 #[must_use]
 pub fn number(value: f64) -> String {
-    if value.fract().abs() < 0.05 || value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+    if value.fract().abs() < 0.05 { format!("{value:.0}") } else { measure(value) }
+}
+
+/// A measured number, which keeps its decimal place while it grows: `4.0`, `4.1`, `120`.
+#[must_use]
+pub fn measure(value: f64) -> String {
+    if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
 /// Bytes as a person reads them.
