@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod attach;
 pub mod check;
 pub mod completions;
+pub mod drive;
 pub mod explain;
 pub mod host;
 pub mod logs;

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
     if let Some(args) = args::host_mode(&argv) {
-        return commands::host::host(args).into();
+        return commands::host::host(args);
     }
     let cli = match args::parse(argv) {
         Ok(cli) => cli,

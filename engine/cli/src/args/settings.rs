@@ -2,6 +2,7 @@
 //! Unaware of commands. Nothing else reads the environment.
 
 use flowrun_engine::paths::StateDir;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub struct Settings {
     pub state_dir_named: bool,
     /// What the person can look at.
     pub terminal: Terminal,
+    /// The process's environment, as far as it is text: what secrets and `env.X` of a plan come from.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// What the person's terminal can show.
@@ -42,6 +45,7 @@ pub struct World {
     root: bool,
     stderr_terminal: bool,
     stdout_terminal: bool,
+    environment: BTreeMap<String, String>,
 }
 
 impl World {
@@ -59,6 +63,9 @@ impl World {
             root: rustix::process::geteuid().is_root(),
             stderr_terminal: std::io::stderr().is_terminal(),
             stdout_terminal: std::io::stdout().is_terminal(),
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
         }
     }
 }
@@ -86,6 +93,7 @@ impl Settings {
         Ok(Self {
             state_dir: StateDir(place(state_dir, world)?),
             state_dir_named: state_dir.is_some(),
+            environment: world.environment.clone(),
             terminal: Terminal {
                 live: world.stderr_terminal && !dumb,
                 color_err: world.stderr_terminal && color,

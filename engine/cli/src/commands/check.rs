@@ -1,16 +1,40 @@
 //! `flowrun check`: all that can be known about plans without running them.
 //! Unaware of how arguments are read.
 
-use super::{Ending, Stop};
-use crate::args::settings::Settings;
+use super::{Ending, Stop, drive};
 use crate::args::Check;
+use crate::args::settings::Settings;
 use crate::exit::Exit;
+use crate::out;
+use flowrun_engine::plan;
 
 /// Checks plans.
 ///
 /// # Errors
 /// Why it stopped.
 pub fn check(settings: &Settings, args: &Check) -> Ending {
-    let _ = (settings, args);
-    Err(Stop::new(Exit::Usage, "`check` is not built yet"))
+    let registry = flowrun_steps::registry();
+    let mut findings = Vec::new();
+    let mut exit = Exit::Succeeded;
+    for path in &args.plans {
+        let loaded = plan::load(path, &registry);
+        if loaded.plan.is_none() {
+            exit = Exit::Usage;
+        }
+        if args.json {
+            findings.extend(loaded.diagnostics.iter().map(|finding| finding.to_json(&loaded.sources)));
+            continue;
+        }
+        drive::print_findings(settings, &loaded);
+        if let Some(plan) = &loaded.plan {
+            let steps = plan.steps.len();
+            out::say(&format!("{}: {steps} {}, no errors", path.display(), if steps == 1 { "step" } else { "steps" }));
+        }
+    }
+    if args.json {
+        let text = serde_json::Value::Array(findings).to_string();
+        out::data(&format!("{text}\n"))
+            .map_err(|error| Stop::new(Exit::Failed, format!("cannot write the findings: {error}")))?;
+    }
+    Ok(exit)
 }

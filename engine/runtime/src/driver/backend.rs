@@ -107,7 +107,7 @@ impl AttemptBackend {
             Fate::Exited(ChildExit::Signal(signal)) => Ok(Exit::Signal(signal)),
             Fate::Exited(ChildExit::TimedOut) => Ok(Exit::TimedOut),
             Fate::Exited(ChildExit::Unknown | ChildExit::HostGone)
-            | Fate::Alive
+            | Fate::Alive(_)
             | Fate::NeverStarted
             | Fate::LostInReboot
             | Fate::Orphan { .. }

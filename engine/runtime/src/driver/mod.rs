@@ -24,7 +24,7 @@ mod world;
 
 pub use engine::Signal;
 pub use publish::Watchers;
-pub use start::{Conduct, NewRun, Prologue, ResumeRun, identity, new_id};
+pub use start::{Conduct, Handle, NewRun, Prologue, ResumeRun, identity, new_id};
 pub use world::Machine;
 
 use crate::host::HostError;

@@ -20,7 +20,7 @@ const LIVE_EVERY: u64 = 1_000;
 #[derive(Debug, Clone)]
 pub struct Watchers {
     /// The newest snapshot.
-    pub snapshots: watch::Sender<Option<Snapshot>>,
+    pub snapshots: watch::Sender<Snapshot>,
     /// What happened.
     pub notices: mpsc::UnboundedSender<Notice>,
 }
@@ -71,7 +71,7 @@ impl Publisher {
             self.written = now;
             write_live(view.world, &snapshot);
         }
-        self.watchers.snapshots.send_replace(Some(snapshot));
+        self.watchers.snapshots.send_replace(snapshot);
     }
 
     /// Attempts that have run for a while are announced; short ones only when they end.

@@ -5,7 +5,7 @@ use super::facts::Facts;
 use super::scope::NodeScope;
 use super::world::World;
 use crate::plan::model::{Body, ContextId, ForEach, Step};
-use crate::plan::params::{self, Given};
+use crate::plan::{Given, params};
 use crate::plan::seal;
 use crate::plan::template::{RenderFault, Scope, Tree};
 use flowrun_core::{NodeId, Resolution, Run, StepId};
@@ -71,7 +71,8 @@ impl<'a> Resolver<'a> {
             if called.secrets.iter().any(|secret| secret.name == name) {
                 secrets.insert(name, value);
             } else {
-                given.insert(name, Given::Value(value));
+                let dir = self.world.plan.contexts[step.context.index()].dir.clone();
+                given.insert(name, Given::Value { value, dir });
             }
         }
         let resolved = params::resolve(called, &given, &scope).map_err(|faults| {

@@ -34,6 +34,26 @@ pub struct Snapshot {
     pub waiting: Vec<Waiting>,
 }
 
+impl Snapshot {
+    /// A run of which nothing is known yet.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            run: String::new(),
+            plan: String::new(),
+            state: RunState::Running,
+            started: 0,
+            now: 0,
+            paused: None,
+            counts: BTreeMap::new(),
+            running: Vec::new(),
+            running_more: 0,
+            fans: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+}
+
 /// How many lines of one kind a snapshot holds.
 pub const MAX_LINES: usize = 64;
 

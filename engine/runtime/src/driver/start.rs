@@ -16,12 +16,13 @@ use super::{DriverError, End, Signal, control, restore, secrets};
 use crate::gates;
 use crate::host::{Host, Setup};
 use crate::paths::{RunDir, StateDir};
-use crate::plan::compile::Sizes;
+use crate::plan::Sizes;
 use crate::plan::model::CheckedPlan;
-use crate::plan::params::{self, Given};
+use crate::plan::{Given, params};
 use crate::plan::template::Tree;
-use crate::store::{DriverLock, Journal, PinnedFile, RunMeta, create_run};
-use flowrun_core::{Input, Run};
+use crate::store::statedir::create_run;
+use crate::store::{DriverLock, Journal, PinnedFile, RunMeta};
+use flowrun_core::{Input, Run, StepId};
 use flowrun_sdk::Registry;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -285,9 +286,9 @@ fn context_params(plan: &CheckedPlan, scope: &StaticScope<'_>) -> Vec<Value> {
             }
             Body::Plan { .. } | Body::Leaf { .. } | Body::Wait | Body::Group(_) => None,
         });
-        let Some((caller, Tree::Map(with))) = call else { continue };
+        let Some((caller_id, Tree::Map(with))) = call else { continue };
         let caller = StaticScope {
-            params: &all[caller.index()].clone(),
+            params: &all[caller_id.index()].clone(),
             host: scope.host,
             env: scope.env,
             plan: scope.plan.clone(),
@@ -295,9 +296,12 @@ fn context_params(plan: &CheckedPlan, scope: &StaticScope<'_>) -> Vec<Value> {
         };
         let given = with.iter().filter(|(name, _)| context.params.iter().any(|param| param.name == *name));
         let given: BTreeMap<String, Given> = given
-            .filter_map(|(name, value)| Some((name.clone(), Given::Value(value.render(&caller).ok()?))))
+            .filter_map(|(name, value)| {
+                let value = value.render(&caller).ok()?;
+                Some((name.clone(), Given::Value { value, dir: plan.contexts[caller_id.index()].dir.clone() }))
+            })
             .collect();
-        all[index] = params::known(context, &given, &caller);
+        all[index] = Value::Object(params::known(context, &given, &caller));
     }
     all
 }
@@ -322,9 +326,10 @@ fn sizes(plan: &CheckedPlan, scope: &StaticScope<'_>, cpus: usize) -> Result<Siz
     };
     let pools = plan.pools.iter();
     let pools = pools.map(|p| read(format!("pool `{}`", p.name), &p.place, p.context.index(), &p.size)).collect();
-    let limits = plan.steps.iter().map(|step| {
+    let limits = plan.steps.iter().enumerate().filter_map(|(at, step)| {
         let limit = step.for_each.as_ref()?.max_parallel.as_ref()?;
-        Some(read(format!("max_parallel of `{}`", step.name), &step.place, step.context.index(), limit))
+        let limit = read(format!("max_parallel of `{}`", step.name), &step.place, step.context.index(), limit);
+        Some((StepId(u32::try_from(at).ok()?), limit))
     });
     let max_parallel = limits.collect();
     if faults.is_empty() {

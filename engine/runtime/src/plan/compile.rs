@@ -12,6 +12,8 @@ pub struct Sizes {
     pub pools: Vec<u32>,
     /// `max_parallel` of the steps that have one.
     pub max_parallel: BTreeMap<core::StepId, u32>,
+    /// Processors of this machine: so many attempts run at once where a fan-out says nothing else.
+    pub cpus: u32,
 }
 
 impl CheckedPlan {
@@ -19,11 +21,53 @@ impl CheckedPlan {
     #[must_use]
     pub fn compile(&self, sizes: &Sizes) -> core::Plan {
         let size = |at: usize| sizes.pools.get(at).copied().unwrap_or(1).max(1);
-        core::Plan {
+        // Whether the plan file that a block belongs to has outputs.
+        let hand_out: Vec<bool> =
+            self.blocks.iter().map(|block| !self.contexts[block.context.index()].outputs.is_empty()).collect();
+        let mut plan = core::Plan {
             blocks: self.blocks.iter().map(block).collect(),
-            steps: self.steps.iter().enumerate().map(|(at, step)| compile_step(at, step, sizes)).collect(),
+            steps: self.steps.iter().enumerate().map(|(at, step)| compile_step(at, step, &hand_out, sizes)).collect(),
             pools: self.pools.iter().enumerate().map(|(at, pool)| core::Pool { name: pool.name.as_str().into(), size: size(at) }).collect(),
             gates: self.gates.iter().map(gate).collect(),
+        };
+        self.share_processors(&mut plan, sizes.cpus.max(1));
+        plan
+    }
+
+    /// A fan-out that names no limit on its way to a leaf would start all its items at once: such leaves share a pool of
+    /// as many units as there are processors.
+    fn share_processors(&self, plan: &mut core::Plan, cpus: u32) {
+        let pool = core::PoolId(u32::try_from(plan.pools.len()).unwrap_or(u32::MAX));
+        let mut used = false;
+        for at in 0..plan.steps.len() {
+            if self.is_unlimited_leaf(at) {
+                plan.steps[at].pools.push((pool, 1));
+                used = true;
+            }
+        }
+        if used {
+            plan.pools.push(core::Pool { name: "cpus".into(), size: cpus });
+        }
+    }
+
+    fn is_unlimited_leaf(&self, at: usize) -> bool {
+        let leaf = &self.steps[at];
+        if !matches!(leaf.body, Body::Leaf { .. }) || !leaf.pools.is_empty() || leaf.background.is_some() {
+            return false;
+        }
+        let mut step = leaf;
+        let mut fans = false;
+        loop {
+            if let Some(fan) = &step.for_each {
+                if fan.max_parallel.is_some() {
+                    return false;
+                }
+                fans = true;
+            }
+            match self.blocks[step.block.index()].owner {
+                Some(owner) => step = &self.steps[owner.index()],
+                None => return fans,
+            }
         }
     }
 }
@@ -43,7 +87,7 @@ fn gate(gate: &Gate) -> core::Gate {
     }
 }
 
-fn compile_step(at: usize, step: &Step, sizes: &Sizes) -> core::Step {
+fn compile_step(at: usize, step: &Step, contexts: &[bool], sizes: &Sizes) -> core::Step {
     let id = core::StepId(u32::try_from(at).unwrap_or(u32::MAX));
     let body = match &step.body {
         Body::Leaf { .. } | Body::Wait => core::Body::Leaf,
@@ -51,6 +95,11 @@ fn compile_step(at: usize, step: &Step, sizes: &Sizes) -> core::Step {
     };
     let whole_when = step.when.is_some() && !step.when_item;
     let plan = matches!(step.body, Body::Plan { .. });
+    let hands_out = match &step.body {
+        Body::Leaf { .. } | Body::Wait => false,
+        Body::Group(_) => !step.outputs.is_empty(),
+        Body::Plan { block, .. } => contexts[block.index()],
+    };
     core::Step {
         name: step.name.as_str().into(),
         needs: step.needs.iter().map(|(step, kind)| core::Need { step: *step, kind: *kind }).collect(),
@@ -63,6 +112,7 @@ fn compile_step(at: usize, step: &Step, sizes: &Sizes) -> core::Step {
         pools: step.pools.clone(),
         on_lost: step.on_lost,
         allow_failure: step.allow_failure,
+        hands_out,
         background: step.background.is_some(),
     }
 }

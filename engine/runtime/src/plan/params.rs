@@ -29,6 +29,17 @@ pub enum Given {
     },
 }
 
+impl Given {
+    /// What was given, as it is stored.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        match self {
+            Self::Text { text, .. } => Value::String(text.clone()),
+            Self::Value { value, .. } => value.clone(),
+        }
+    }
+}
+
 /// Why a param has no value that it can take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamFault {
@@ -96,6 +107,15 @@ impl Scope for Earlier<'_> {
     }
 }
 
+/// Params as a YAML file gives them.
+///
+/// # Errors
+/// When it cannot be read, or is no map of params.
+pub fn from_file(path: &Path) -> Result<Map<String, Value>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+    super::yaml::values(path, &text)
+}
+
 /// The values of all params of a plan, in the plan's order.
 ///
 /// # Errors
@@ -112,6 +132,18 @@ pub fn resolve(context: &Context, given: &BTreeMap<String, Given>, scope: &dyn S
         }
     }
     if faults.is_empty() { Ok(values) } else { Err(faults) }
+}
+
+/// The values of those params that can be known by now; the others are left out.
+#[must_use]
+pub fn known(context: &Context, given: &BTreeMap<String, Given>, scope: &dyn Scope) -> Map<String, Value> {
+    let mut values = Map::new();
+    for param in &context.params {
+        if let Ok(value) = value_of(context, param, given.get(&param.name), &values, scope) {
+            values.insert(param.name.clone(), value);
+        }
+    }
+    values
 }
 
 fn unknown(context: &Context, given: &BTreeMap<String, Given>) -> Vec<ParamFault> {
