@@ -82,7 +82,7 @@ impl Journal {
         let sql = |error: rusqlite::Error| StoreError::from_sql("read", &path, &error);
         let meta = view::meta(&connection).map_err(sql)?;
         let last = view::last_seq(&connection).map_err(sql)?;
-        let (reader, _) = schema::open_reader(&path)?;
+        let reader = schema::open_beside(&path)?;
         let (inbox, messages) = mpsc::channel();
         let (tell, health) = watch::channel(Health::Well);
         let broken = Arc::new(OnceLock::new());

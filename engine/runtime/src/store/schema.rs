@@ -85,6 +85,10 @@ pub(super) fn refuse_network(directory: &Path) -> Result<(), StoreError> {
 
 /// Opens for writing a database that exists. Nothing is written before the guards have passed.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    // SQLite would only say that it cannot open the file.
+    if let Err(error) = rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
+        return Err(StoreError::from_io("write", path, &error.into()));
+    }
     let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let version = guard(&connection, path)?;
     let sql = |error: rusqlite::Error| StoreError::from_sql("open", path, &error);
@@ -104,6 +108,16 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         )
         .map_err(sql)?;
     migrate(&mut connection, version).map_err(|error| StoreError::from_sql("migrate", path, &error))?;
+    Ok(connection)
+}
+
+/// A second connection of the process that writes. It writes nothing, but may: the last connection to close folds the
+/// WAL and takes it away, whichever that is.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection
+        .execute_batch("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")
+        .map_err(|error| StoreError::from_sql("open", path, &error))?;
     Ok(connection)
 }
 
