@@ -4,6 +4,7 @@
 use super::diagnostic::{did_you_mean, listed};
 use super::model::{Context, Param, ParamKind};
 use super::quantity;
+use super::source::Sources;
 use super::template::Scope;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -113,7 +114,18 @@ impl Scope for Earlier<'_> {
 /// When it cannot be read, or is no map of params.
 pub fn from_file(path: &Path) -> Result<Map<String, Value>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-    super::yaml::values(path, &text)
+    let mut sources = Sources::default();
+    let id = sources.add(&path.display().to_string(), path, &text);
+    let mut faults = Vec::new();
+    let node = sources.get(id).and_then(|file| super::yaml::parse(id, file, &mut faults));
+    if !faults.is_empty() {
+        return Err(faults.iter().map(|fault| fault.render(&sources)).collect::<Vec<_>>().join("\n"));
+    }
+    match node.map(|node| node.json()) {
+        Some(Value::Object(values)) => Ok(values),
+        Some(Value::Null) | None => Ok(Map::new()),
+        Some(_) => Err(format!("`{}` is no map of params; write `NAME: VALUE` on each line", path.display())),
+    }
 }
 
 /// The values of all params of a plan, in the plan's order.
