@@ -38,6 +38,38 @@ impl<'s> Places<'s> {
         TemplateFault { expression: self.expression(offset), offset, message: message.into(), help }
     }
 
+    /// Refuses what is nested so deeply that the parser would take long or run out of stack. Quotes are not looked at, so
+    /// it is no proof: the tree that comes out is measured again.
+    pub(super) fn nesting(&self, most: usize) -> Result<(), TemplateFault> {
+        let (mut blocks, mut branches) = (0_usize, 0_usize);
+        for open in &self.opens {
+            let rest = self.src.get(open + 2..).unwrap_or_default();
+            let inside = rest.split("}}").next().unwrap_or_default();
+            let word = inside.trim_start_matches(['~', ' ']);
+            if word.starts_with('#') {
+                blocks += 1;
+            } else if word.starts_with('/') {
+                blocks = blocks.saturating_sub(1);
+                branches = 0;
+            } else if word.starts_with("else") {
+                branches += 1;
+            }
+            let (mut depth, mut deepest) = (0_usize, 0_usize);
+            for byte in inside.bytes() {
+                match byte {
+                    b'(' | b'[' | b'{' => depth += 1,
+                    b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                deepest = deepest.max(depth);
+            }
+            if deepest.max(blocks).max(branches) > most {
+                return Err(self.fault(*open, "this is nested too deeply", Some(format!("at most {most} levels are taken"))));
+            }
+        }
+        Ok(())
+    }
+
     /// What is wrong with a text that the grammar refused at `offset`.
     pub(super) fn explain(&self, offset: usize) -> TemplateFault {
         let open = self.open(offset.min(self.src.len()));

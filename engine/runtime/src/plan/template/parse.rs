@@ -60,6 +60,7 @@ pub(super) fn parse(src: &str) -> Lowered<(Shape, Vec<Ref>)> {
         return Ok((Shape::Text(seal::clean(src).into_owned()), Vec::new()));
     }
     let places = Places::new(src);
+    places.nesting(DEPTH)?;
     let parsed = compile(src, &places)?;
     let mut lower = Lower { src, places, refs: Vec::new(), cursor: 0, frames: Vec::new(), asked: Vec::new() };
     let mut nodes = lower.template(&parsed, 0, 0)?;
