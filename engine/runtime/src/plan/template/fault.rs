@@ -42,8 +42,9 @@ impl<'s> Places<'s> {
     /// it is no proof: the tree that comes out is measured again.
     pub(super) fn nesting(&self, most: usize) -> Result<(), TemplateFault> {
         let (mut blocks, mut branches) = (0_usize, 0_usize);
-        for open in &self.opens {
-            let rest = self.src.get(open + 2..).unwrap_or_default();
+        for (index, open) in self.opens.iter().enumerate() {
+            let next = self.opens.get(index + 1).copied().unwrap_or(self.src.len());
+            let rest = self.src.get(open + 2..next).unwrap_or_default();
             let inside = rest.split("}}").next().unwrap_or_default();
             let word = inside.trim_start_matches(['~', ' ']);
             if word.starts_with('#') {
@@ -82,8 +83,8 @@ impl<'s> Places<'s> {
         if let Some((message, help)) = mistake(bare) {
             return self.fault(open, format!("{shown} {message}"), Some(help));
         }
-        if let Some((at, name)) = self.unclosed() {
-            return self.fault(at, format!("`{{{{#{name}` is never closed"), Some(format!("write `{{{{/{name}}}}}` at its end")));
+        if let Err(fault) = self.blocks() {
+            return fault;
         }
         self.fault(
             open,
@@ -92,20 +93,40 @@ impl<'s> Places<'s> {
         )
     }
 
-    /// The innermost block that is not closed.
-    fn unclosed(&self) -> Option<(usize, &'s str)> {
+    /// Whether every block is closed by its own name.
+    fn blocks(&self) -> Result<(), TemplateFault> {
         let mut stack = Vec::new();
         for open in &self.opens {
-            let inside = self.src.get(open + 2..).unwrap_or_default().trim_start_matches('~').trim_start();
-            let name = |text: &'s str| text.trim_start().split(|c: char| c.is_whitespace() || c == '}' || c == '~').next().unwrap_or_default();
+            let inside = self.src.get(open + 2..).unwrap_or_default().trim_start_matches(['~', ' ']);
             if let Some(rest) = inside.strip_prefix('#') {
-                stack.push((*open, name(rest)));
-            } else if inside.starts_with('/') {
-                stack.pop();
+                stack.push((*open, word(rest)));
+            } else if let Some(closing) = inside.strip_prefix('/').map(word) {
+                match stack.pop() {
+                    Some((_, opened)) if opened == closing => {}
+                    Some((_, opened)) => return Err(self.mismatch(*open, opened, closing)),
+                    None => {
+                        let help = format!("take it out, or write the `{{{{#{closing} …}}}}` that it closes");
+                        return Err(self.fault(*open, format!("`{{{{/{closing}}}}}` closes nothing"), Some(help)));
+                    }
+                }
             }
         }
-        stack.pop()
+        match stack.pop() {
+            None => Ok(()),
+            Some((at, name)) => {
+                Err(self.fault(at, format!("`{{{{#{name}` is never closed"), Some(format!("write `{{{{/{name}}}}}` at its end"))))
+            }
+        }
     }
+
+    pub(super) fn mismatch(&self, offset: usize, opened: &str, closing: &str) -> TemplateFault {
+        let message = format!("`{{{{/{closing}}}}}` closes `{{{{#{opened}`");
+        self.fault(offset, message, Some(format!("write `{{{{/{opened}}}}}` first")))
+    }
+}
+
+fn word(text: &str) -> &str {
+    text.trim_start().split(|c: char| c.is_whitespace() || c == '}' || c == '~').next().unwrap_or_default()
 }
 
 /// What people write who know another language of templates.
@@ -132,9 +153,6 @@ fn mistake(inside: &str) -> Option<(&'static str, String)> {
     }
     if inside.starts_with("else") {
         return found("stands outside of a block", "write it between `{{#if …}}` and `{{/if}}`");
-    }
-    if inside.starts_with('/') {
-        return found("closes nothing", "take it out, or write the `{{#…}}` that it closes");
     }
     None
 }

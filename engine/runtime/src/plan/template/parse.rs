@@ -90,11 +90,7 @@ fn compile(src: &str, places: &Places<'_>) -> Lowered<Parsed> {
     compiled.map_err(|error| {
         let offset = error.pos().map_or(src.len(), |(line, column)| places.byte(line, column));
         match error.reason() {
-            handlebars::TemplateErrorReason::MismatchingClosedHelper(opened, closing) => places.fault(
-                places.open(offset),
-                format!("`{{{{/{closing}}}}}` closes `{{{{#{opened}`"),
-                Some(format!("write `{{{{/{opened}}}}}`")),
-            ),
+            handlebars::TemplateErrorReason::MismatchingClosedHelper(opened, closing) => places.mismatch(places.open(offset), opened, closing),
             _ => places.explain(offset),
         }
     })
