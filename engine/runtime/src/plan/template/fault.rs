@@ -65,7 +65,11 @@ impl<'s> Places<'s> {
                 deepest = deepest.max(depth);
             }
             if deepest.max(blocks).max(branches) > most {
-                return Err(self.fault(*open, "this is nested too deeply", Some(format!("at most {most} levels are taken"))));
+                return Err(self.fault(
+                    *open,
+                    "this is nested too deeply",
+                    Some(format!("at most {most} levels are taken")),
+                ));
             }
         }
         Ok(())
@@ -76,7 +80,11 @@ impl<'s> Places<'s> {
         let open = self.open(offset.min(self.src.len()));
         let after = self.src.get(open + 2..).unwrap_or_default();
         let Some(inside) = after.split_once("}}").map(|(inside, _)| inside) else {
-            return self.fault(open, "`{{` is never closed", Some("write `}}` behind the name, or `\\{{` for two braces".into()));
+            return self.fault(
+                open,
+                "`{{` is never closed",
+                Some("write `}}` behind the name, or `\\{{` for two braces".into()),
+            );
         };
         let shown = format!("`{{{{{inside}}}}}`");
         let bare = inside.trim_matches(['~', ' ', '\t', '\n', '\r']);
@@ -113,9 +121,11 @@ impl<'s> Places<'s> {
         }
         match stack.pop() {
             None => Ok(()),
-            Some((at, name)) => {
-                Err(self.fault(at, format!("`{{{{#{name}` is never closed"), Some(format!("write `{{{{/{name}}}}}` at its end"))))
-            }
+            Some((at, name)) => Err(self.fault(
+                at,
+                format!("`{{{{#{name}` is never closed"),
+                Some(format!("write `{{{{/{name}}}}}` at its end")),
+            )),
         }
     }
 
@@ -136,11 +146,25 @@ fn mistake(inside: &str) -> Option<(&'static str, String)> {
         return found("is empty", "write a name between the braces, or `\\{{` for two braces");
     }
     let go = ["range ", "end", "json .", "if .", "with .", "len .", "index .", "println ", "printf "];
-    if inside.starts_with(['.', '$']) && !inside.starts_with("./") && !inside.starts_with("../") || go.iter().any(|word| inside.starts_with(word)) {
-        return found("is an expression of another tool", "write `\\{{` or set `template: false` on the step, so that the text stays as it is");
+    if inside.starts_with(['.', '$']) && !inside.starts_with("./") && !inside.starts_with("../")
+        || go.iter().any(|word| inside.starts_with(word))
+    {
+        return found(
+            "is an expression of another tool",
+            "write `\\{{` or set `template: false` on the step, so that the text stays as it is",
+        );
     }
     let words: Vec<&str> = inside.split_whitespace().collect();
-    for (sign, helper) in [("==", "eq"), ("!=", "ne"), (">=", "gte"), ("<=", "lte"), (">", "gt"), ("<", "lt"), ("&&", "and"), ("||", "or")] {
+    for (sign, helper) in [
+        ("==", "eq"),
+        ("!=", "ne"),
+        (">=", "gte"),
+        ("<=", "lte"),
+        (">", "gt"),
+        ("<", "lt"),
+        ("&&", "and"),
+        ("||", "or"),
+    ] {
         if words.contains(&sign) {
             return Some(("has an operator", format!("write the helper first: `{{{{{helper} A B}}}}`")));
         }

@@ -3,7 +3,7 @@ use crate::plan::seal::Secrets;
 use proptest::prelude::*;
 use serde_json::json;
 
-/// Answers from one map; counts nothing, knows nothing.
+/// Answers from one map.
 struct World(Value);
 
 impl Scope for World {
@@ -71,15 +71,26 @@ fn exactly_one_expression_keeps_its_type() {
 
 #[test]
 fn texts_are_put_together() {
-    assert_eq!(value("{{params.dir}}/{{item.name}}-{{params.n}}-{{params.yes}}-{{params.f}}"), json!("/mnt/d/acme-3-true-1.5"));
-    assert_eq!(value("{{steps.my-step.out}}{{steps.[my-step].out}}{{steps.dump.list.0.name}}{{steps.dump.list.[1].name}}"), json!("11xy"));
+    assert_eq!(
+        value("{{params.dir}}/{{item.name}}-{{params.n}}-{{params.yes}}-{{params.f}}"),
+        json!("/mnt/d/acme-3-true-1.5")
+    );
+    assert_eq!(
+        value("{{steps.my-step.out}}{{steps.[my-step].out}}{{steps.dump.list.0.name}}{{steps.dump.list.[1].name}}"),
+        json!("11xy")
+    );
     assert_eq!(value("{{! a comment }}x{{!-- {{another}} --}}y"), json!("xy"));
     assert_eq!(value("<{{params.dir}}> & \"{{item.name}}\""), json!("</mnt/d> & \"acme\""), "nothing is escaped");
 }
 
 #[test]
 fn a_path_is_asked_whole_first_and_then_below_its_beginning() {
-    let scope = Exact(vec![("steps.a", json!({"x": {"y": [5]}, "z": 1})), ("steps.a.z", json!(2)), ("steps.b.out", Value::Null), ("steps.b", json!({"out": 4}))]);
+    let scope = Exact(vec![
+        ("steps.a", json!({"x": {"y": [5]}, "z": 1})),
+        ("steps.a.z", json!(2)),
+        ("steps.b.out", Value::Null),
+        ("steps.b", json!({"out": 4})),
+    ]);
     assert_eq!(parsed("{{steps.a.x.y.0}}").render(&scope), Ok(json!(5)));
     assert_eq!(parsed("{{steps.a.z}}").render(&scope), Ok(json!(2)));
     assert_eq!(parsed("{{steps.b.out}}").render(&scope), Ok(json!(4)));
@@ -89,7 +100,10 @@ fn a_path_is_asked_whole_first_and_then_below_its_beginning() {
 #[test]
 fn a_missing_name_is_named_with_the_nearest() {
     let fault = failed("x {{params.dirr}}");
-    assert_eq!((fault.message.as_str(), fault.help.as_deref(), fault.offset), ("`params.dirr` is missing", Some("did you mean `dir`?"), 4));
+    assert_eq!(
+        (fault.message.as_str(), fault.help.as_deref(), fault.offset),
+        ("`params.dirr` is missing", Some("did you mean `dir`?"), 4)
+    );
     assert_eq!(failed("{{steps.my-step.nothing_like_it}}").help.as_deref(), Some("there are `out`"));
     assert_eq!(failed("{{steps.dump.list.7}}").help.as_deref(), Some("the list has 2 elements, counted from 0"));
     assert_eq!(failed("{{nohelper}}").message, "`nohelper` is missing");
@@ -97,7 +111,14 @@ fn a_missing_name_is_named_with_the_nearest() {
 
 #[test]
 fn the_holes_of_strict_mode_are_closed() {
-    for src in ["{{eq params.missing 1}}", "{{#if (eq params.missing 1)}}x{{/if}}", "{{len params.missing}}", "{{#each params.missing}}{{/each}}", "{{json params.missing}}", "{{#with params.missing}}{{/with}}"] {
+    for src in [
+        "{{eq params.missing 1}}",
+        "{{#if (eq params.missing 1)}}x{{/if}}",
+        "{{len params.missing}}",
+        "{{#each params.missing}}{{/each}}",
+        "{{json params.missing}}",
+        "{{#with params.missing}}{{/with}}",
+    ] {
         let template = parsed(src);
         assert_eq!(template.refs().len(), 1, "{src}");
         assert!(!template.refs()[0].guarded, "{src}");
@@ -119,10 +140,21 @@ fn what_is_no_text_is_not_written_into_one() {
 
 #[test]
 fn conditions_are_true_or_false_and_nothing_else() {
-    for (src, expected) in [("{{params.yes}}", true), ("{{params.word}}", true), ("false", false), ("{{eq run.state 'succeeded'}}", true), ("{{#if params.n}}true{{else}}false{{/if}}", true)] {
+    for (src, expected) in [
+        ("{{params.yes}}", true),
+        ("{{params.word}}", true),
+        ("false", false),
+        ("{{eq run.state 'succeeded'}}", true),
+        ("{{#if params.n}}true{{else}}false{{/if}}", true),
+    ] {
         assert_eq!(parsed(src).render_bool(&world()), Ok(expected), "{src}");
     }
-    for (src, shown) in [("{{params.n}}", "`3`"), ("yes", "`\"yes\"`"), ("{{params.nil}}", "`null`"), ("{{params.yes}} ", "`\"true \"`")] {
+    for (src, shown) in [
+        ("{{params.n}}", "`3`"),
+        ("yes", "`\"yes\"`"),
+        ("{{params.nil}}", "`null`"),
+        ("{{params.yes}} ", "`\"true \"`"),
+    ] {
         let fault = parsed(src).render_bool(&world()).expect_err(src);
         assert_eq!(fault.message, format!("{shown} is neither true nor false"));
     }
@@ -131,16 +163,22 @@ fn conditions_are_true_or_false_and_nothing_else() {
 #[test]
 fn comparisons_are_those_of_handlebars() {
     for (src, expected) in [
-        ("{{eq params.n 3}}", true), ("{{ne params.n 3}}", false), ("{{gt params.n 2.5}}", true), ("{{gte params.n 3}}", true),
-        ("{{lt params.n 3}}", false), ("{{lte params.n '3'}}", true), ("{{lt 'a' 'b'}}", true), ("{{and params.yes params.n}}", true),
-        ("{{or params.no params.zero}}", false), ("{{not params.empty}}", true), ("{{eq params.list (lookup params 'list')}}", true),
-        ("{{and params.no params.missing}}", false), ("{{eq (len params.list) 2}}", true), ("{{eq params.n '3'}}", false),
+        ("{{eq params.n 3}}", true),
+        ("{{ne params.n 3}}", false),
+        ("{{gt params.n 2.5}}", true),
+        ("{{gte params.n 3}}", true),
+        ("{{lt params.n 3}}", false),
+        ("{{lte params.n '3'}}", true),
+        ("{{lt 'a' 'b'}}", true),
+        ("{{and params.yes params.n}}", true),
+        ("{{or params.no params.zero}}", false),
+        ("{{not params.empty}}", true),
+        ("{{eq params.list (lookup params 'list')}}", true),
+        ("{{and params.no params.missing}}", false),
+        ("{{eq (len params.list) 2}}", true),
+        ("{{eq params.n '3'}}", false),
     ] {
-        let result = Template::parse(src).map(|template| template.render(&world()));
-        if src.contains("lookup params") {
-            assert!(matches!(result, Ok(Ok(_))), "{src}");
-        }
-        assert_eq!(result, Ok(Ok(json!(expected))), "{src}");
+        assert_eq!(value(src), json!(expected), "{src}");
     }
     assert!(failed("{{gt params.list 1}}").message.contains("no order"));
     assert!(failed("{{lt params.dir 1}}").message.contains("no order"));
@@ -198,14 +236,10 @@ fn helpers_refuse_what_they_cannot_take() {
         ("{{date 'tomorrow'}}", "`tomorrow` is no moment"),
         ("{{date run.started '%!'}}", "format `%!`"),
         ("{{date run.started '%Y' zone='Mars/Base'}}", "time zone `Mars/Base` is unknown"),
-        ("{{regex_replace 'a' params.dir (json params.n)}}", ""),
         ("{{lookup params.map 'kk'}}", "`params.map` has no `kk`"),
         ("{{lookup params.n 'k'}}", "a number, not a map"),
         ("{{lookup params.map params.list}}", "a key is a text"),
     ] {
-        if part.is_empty() {
-            continue;
-        }
         let fault = failed(src);
         assert!(fault.message.contains(part), "{src}: {}", fault.message);
     }
@@ -215,8 +249,14 @@ fn helpers_refuse_what_they_cannot_take() {
 fn blocks_give_names_a_meaning() {
     for (src, expected) in [
         ("{{#each params.list}}{{@index}}={{this}}{{#unless @last}};{{/unless}}{{/each}}", "0=a b;1=c'd"),
-        ("{{#each steps.dump.list}}{{name}}@{{params.dir}}/{{../params.n}}/{{@root.params.n}} {{/each}}", "x@/mnt/d/3/3 y@/mnt/d/3/3 "),
-        ("{{#each steps.dump.list as |db i|}}{{i}}{{db.name}}{{#each db.tables as |t|}}{{t}}{{db.name}}{{@../index}}{{/each}},{{/each}}", "0x1x02x0,1y,"),
+        (
+            "{{#each steps.dump.list}}{{name}}@{{params.dir}}/{{../params.n}}/{{@root.params.n}} {{/each}}",
+            "x@/mnt/d/3/3 y@/mnt/d/3/3 ",
+        ),
+        (
+            "{{#each steps.dump.list as |db i|}}{{i}}{{db.name}}{{#each db.tables as |t|}}{{t}}{{db.name}}{{@../index}}{{/each}},{{/each}}",
+            "0x1x02x0,1y,",
+        ),
         ("{{#each steps.dump.list}}{{#each tables}}{{this}}{{../name}}{{else}}none{{/each}} {{/each}}", "1x2x none "),
         ("{{#each params.map}}{{@key}}={{this}},{{/each}}", "k=v,params=9,"),
         ("{{#with steps.dump}}{{rows}} {{state}} {{params.n}}{{/with}}", "7 succeeded 3"),
@@ -235,7 +275,10 @@ fn blocks_give_names_a_meaning() {
     ] {
         assert_eq!(value(src), json!(expected), "{src}");
     }
-    assert_eq!(failed("{{#each params.n}}{{/each}}").message, "`#each` needs a list or a map, and `params.n` is a number");
+    assert_eq!(
+        failed("{{#each params.n}}{{/each}}").message,
+        "`#each` needs a list or a map, and `params.n` is a number"
+    );
     assert_eq!(failed("{{#each steps.dump.list}}{{nam}}{{/each}}").help.as_deref(), Some("did you mean `name`?"));
 }
 
@@ -249,18 +292,41 @@ fn references_say_where_and_how_they_are_used() {
             assert!(src[found.offset..].starts_with(&found.path.join(".")), "{found:?}");
             let opens: Vec<usize> = src.match_indices("{{").map(|(at, _)| at).collect();
             assert_eq!(opens.iter().rposition(|open| *open <= found.offset), Some(found.expression));
-            format!("{}#{}{}{}{}", found.path.join("."), found.expression, if found.guarded { "?" } else { "" }, if found.plain { "!" } else { "" }, found.helper.as_deref().map(|helper| format!(" {helper}")).unwrap_or_default())
+            format!(
+                "{}#{}{}{}{}",
+                found.path.join("."),
+                found.expression,
+                if found.guarded { "?" } else { "" },
+                if found.plain { "!" } else { "" },
+                found.helper.as_deref().map(|helper| format!(" {helper}")).unwrap_or_default()
+            )
         })
         .collect();
     assert_eq!(
         shown,
-        ["params.a#0!", "steps.c.ok#1? if", "steps.c.ok.x#2?!", "steps.d.f#3 json", "params.a#4? if", "params.x#5!", "secrets.pw#7!", "steps.l.m#8 each", "params.y#10!", "params.a#12 eq", "params.b#12 eq"]
+        [
+            "params.a#0!",
+            "steps.c.ok#1? if",
+            "steps.c.ok.x#2?!",
+            "steps.d.f#3 json",
+            "params.a#4? if",
+            "params.x#5!",
+            "secrets.pw#7!",
+            "steps.l.m#8 each",
+            "params.y#10!",
+            "params.a#12 eq",
+            "params.b#12 eq"
+        ]
     );
 }
 
 #[test]
 fn with_makes_static_references() {
-    let paths: Vec<String> = parsed("{{#with steps.dump}}{{rows}}{{#each list}}{{../state}}{{/each}}{{/with}}").refs().iter().map(|found| found.path.join(".")).collect();
+    let paths: Vec<String> = parsed("{{#with steps.dump}}{{rows}}{{#each list}}{{../state}}{{/each}}{{/with}}")
+        .refs()
+        .iter()
+        .map(|found| found.path.join("."))
+        .collect();
     assert_eq!(paths, ["steps.dump", "steps.dump.rows", "steps.dump.list", "steps.dump.state"]);
 }
 
@@ -309,12 +375,25 @@ fn faults_say_what_is_wrong_and_what_to_write() {
 fn secrets_stay_sealed_until_they_are_unsealed() {
     let mut secrets = Secrets::default();
     secrets.insert("pw", "it's");
-    for (src, expected) in [("{{secrets.pw}}", "it's"), ("p={{secrets.pw}};", "p=it's;"), ("{{sh secrets.pw}}", "\"it's\""), ("{{json secrets.pw}}", "\"it's\""), ("{{option_file secrets.pw}}", "\"it's\"")] {
+    for (src, expected) in [
+        ("{{secrets.pw}}", "it's"),
+        ("p={{secrets.pw}};", "p=it's;"),
+        ("{{sh secrets.pw}}", "\"it's\""),
+        ("{{json secrets.pw}}", "\"it's\""),
+        ("{{option_file secrets.pw}}", "\"it's\""),
+    ] {
         let rendered = value(src);
         assert!(seal::is_sealed(&rendered) && !rendered.to_string().contains("it's"), "{src}");
         assert_eq!(seal::unseal(&rendered, &secrets), Ok(json!(expected)), "{src}");
     }
-    for src in ["{{len secrets.pw}}", "{{eq secrets.pw 'x'}}", "{{default secrets.pw ''}}", "{{#if secrets.pw}}{{/if}}", "{{regex_replace (json secrets.pw) 'a' 'b'}}", "{{bytes secrets.pw}}"] {
+    for src in [
+        "{{len secrets.pw}}",
+        "{{eq secrets.pw 'x'}}",
+        "{{default secrets.pw ''}}",
+        "{{#if secrets.pw}}{{/if}}",
+        "{{regex_replace (json secrets.pw) 'a' 'b'}}",
+        "{{bytes secrets.pw}}",
+    ] {
         assert!(failed(src).message.contains("secret"), "{src}");
     }
 }
@@ -323,7 +402,14 @@ fn secrets_stay_sealed_until_they_are_unsealed() {
 fn an_output_that_looks_like_a_secret_is_none() {
     let forged = seal::marker("pw");
     let scope = Exact(vec![("steps.a.out", json!(forged)), ("params.given", json!(forged))]);
-    for src in ["{{steps.a.out}}", "x{{steps.a.out}}", "{{json steps.a.out}}", &format!("{forged}{{{{params.given}}}}"), &forged, &format!("{{{{json '{forged}'}}}}")] {
+    for src in [
+        "{{steps.a.out}}",
+        "x{{steps.a.out}}",
+        "{{json steps.a.out}}",
+        &format!("{forged}{{{{params.given}}}}"),
+        &forged,
+        &format!("{{{{json '{forged}'}}}}"),
+    ] {
         assert!(!seal::is_sealed(&parsed(src).render(&scope).expect("renders")), "{src}");
     }
     assert!(!seal::is_sealed(&Tree::from(json!({forged.as_str(): [forged]})).render(&scope).expect("renders")));
@@ -344,7 +430,10 @@ fn a_scope_may_rename_secrets_and_hand_on_sealed_params() {
         }
     }
     assert_eq!(parsed("{{secrets.known}}").render(&SubPlan), Ok(Value::String(seal::marker("1/known"))));
-    assert_eq!(parsed("{{secrets.other}}").render(&SubPlan).expect_err("unknown").message, "`secrets.other` is missing");
+    assert_eq!(
+        parsed("{{secrets.other}}").render(&SubPlan).expect_err("unknown").message,
+        "`secrets.other` is missing"
+    );
     assert!(seal::is_sealed(&parsed("{{params.pw}}").render(&SubPlan).expect("renders")));
     assert!(!seal::is_sealed(&parsed("{{steps.a.pw}}").render(&SubPlan).expect("renders")));
 }
@@ -371,7 +460,9 @@ fn templates_are_shared_between_threads() {
 #[test]
 fn deep_nesting_is_refused_without_a_crash() {
     for depth in [30, 100, 2_000, 100_000] {
-        for (open, inner, close) in [("(", "a", ")"), ("(not ", "params.a", ")"), ("(json [", "1", "])"), ("(json {\"a\":", "1", "})")] {
+        for (open, inner, close) in
+            [("(", "a", ")"), ("(not ", "params.a", ")"), ("(json [", "1", "])"), ("(json {\"a\":", "1", "})")]
+        {
             for closed in [true, false] {
                 let close = if closed { close.repeat(depth) } else { String::new() };
                 let result = Template::parse(&format!("{{{{json {}{inner}{close}}}}}", open.repeat(depth)));
