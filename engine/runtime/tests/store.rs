@@ -4,9 +4,10 @@
 //! fault fired.
 
 use flowrun_core::event::{AttemptId, Event, NodeId, Outcome, RunState, UnitState};
-use flowrun_engine::paths::RunDir;
+use flowrun_engine::paths::{RunDir, StateDir};
 use flowrun_engine::store::{
-    DriverLock, Entry, Health, Journal, NodeKind, NodeRow, PinnedFile, Reader, RunMeta, StoreError, Written, is_live,
+    DriverLock, Entry, Health, Index, Journal, NodeKind, NodeRow, PinnedFile, Reader, RunMeta, StateError, StoreError,
+    Written, is_live, statedir,
 };
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Read as _, Seek as _, Write as _};
@@ -326,7 +327,7 @@ fn garbage_is_refused_as_damaged() {
 }
 
 #[test]
-fn a_damaged_page_is_found_when_the_journal_is_opened() {
+fn a_damaged_page_anywhere_is_found_before_anything_is_written() {
     let (_directory, run) = directory();
     let journal = Journal::create(&run, &meta(), &[]).expect("made");
     append(&journal, 0, (1..3000).map(ordered).collect()).expect("written");
@@ -335,12 +336,14 @@ fn a_damaged_page_is_found_when_the_journal_is_opened() {
     let middle = file.metadata().expect("there").len() / 2 / 4096 * 4096;
     file.seek(std::io::SeekFrom::Start(middle)).expect("found");
     file.write_all(&[0xaa; 4096]).expect("damaged");
-    match Journal::open(&run) {
-        Err(error @ StoreError::Damaged { .. }) => {
-            assert!(error.hint().contains("backup"), "{}", error.hint());
-        }
-        other => panic!("{other:?}"),
-    }
+    let before = std::fs::read(run.journal()).expect("read");
+    let journal = Journal::open(&run).expect("its first page is whole");
+    let error = journal.replay(|_, _, _| {}).expect_err("damaged");
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(error.hint().contains("backup"), "{}", error.hint());
+    assert_eq!(append(&journal, 2999, vec![ordered(1)]), Err(error.clone()));
+    assert_eq!(journal.close(), Err(error));
+    assert_eq!(std::fs::read(run.journal()).expect("read"), before);
 }
 
 #[test]
@@ -700,6 +703,10 @@ fn read_only(run: &RunDir) {
     let wal = copy_live(run, &crashed);
     assert!(wal.metadata().expect("there").len() > 0, "the events are in the WAL");
     journal.close().expect("a clean end");
+    let state = StateDir(run.path().join("state"));
+    statedir::prepare(&state).expect("prepared");
+    let listed = statedir::create_run(&state, "7f3a").expect("made");
+    Journal::create(&listed, &meta(), &[]).expect("made").close().expect("a clean end");
     let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(run.path()).status().expect("mount");
     assert!(mounted.success());
     let refused = std::fs::write(run.path().join("probe"), "x").expect_err("the fault fired");
@@ -713,5 +720,7 @@ fn read_only(run: &RunDir) {
             other => panic!("{other:?}"),
         }
     }
+    assert_eq!(Index::open(&state).expect("in memory").list().expect("a list").len(), 1);
+    assert!(matches!(statedir::prepare(&state), Err(StateError::ReadOnly { .. })));
     println!("read all");
 }

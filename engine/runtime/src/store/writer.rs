@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::journal::{Done, Health, Written};
 use super::reserve::Reserve;
 use super::rows::{Entry, NodeRow, PinnedFile, StoredNote};
-use super::{crash, view};
+use super::{crash, schema, view};
 use crate::paths::RunDir;
 use flowrun_core::event::Event;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -26,7 +26,7 @@ const DRAIN: usize = 512;
 const CHECKPOINT_PAGES: i32 = 4096;
 /// Room for the text of an event that is kept from commit to commit.
 const KEPT_ROOM: usize = 1 << 16;
-/// How often a full disk is tried again.
+/// How often a full disk is tried again, and at most how often the WAL is folded: a reader may keep it from shrinking.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the writer is told.
@@ -56,6 +56,9 @@ impl Work {
     }
 }
 
+/// What looking at all pages said.
+pub(super) type Checked = Arc<OnceLock<Result<(), StoreError>>>;
+
 /// What a commit made durable: the answer to each piece of work from the front, and why the next one was refused.
 struct Committed {
     answers: Vec<u64>,
@@ -76,6 +79,8 @@ pub(super) struct Writer {
     broken: Arc<OnceLock<StoreError>>,
     wal_pages: Arc<AtomicI32>,
     tried: Instant,
+    folded: Option<Instant>,
+    checked: Checked,
     closing: bool,
     /// The text of the event at hand; kept for its room.
     body: Vec<u8>,
@@ -112,12 +117,26 @@ impl Writer {
             broken,
             wal_pages,
             tried: Instant::now(),
+            folded: None,
+            checked: Arc::default(),
             closing: false,
             body: Vec::with_capacity(1024),
         }
     }
 
+    /// What looking at all pages said, as soon as it is known.
+    pub(super) fn checked(&self) -> Checked {
+        Arc::clone(&self.checked)
+    }
+
     pub(super) fn run(mut self) {
+        // Here and not where the journal is opened: the caller replays meanwhile.
+        let checked = schema::quick_check(&self.connection, &self.path);
+        if let Err(error) = &checked {
+            self.break_for_good(error);
+        }
+        // Set here alone.
+        let _ = self.checked.set(checked);
         self.restore_reserve();
         while !self.closing {
             let batch = self.gather();
@@ -292,18 +311,20 @@ impl Writer {
         self.tell(Health::Broken(error.clone()));
     }
 
-    /// Folds a long WAL into the database. Readers may keep a part of it back; then the next commit tries again.
+    /// Folds a long WAL into the database. What a reader keeps back, or a full disk, is tried again later.
     fn fold(&mut self) {
-        if self.wal_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES || self.broken.get().is_some() {
+        let due = self.folded.is_none_or(|at| at.elapsed() >= AGAIN);
+        if !due || self.wal_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES || self.broken.get().is_some() {
             return;
         }
         match self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)") {
-            // Pages that stay are counted again by the hook of the next commit.
-            Ok(()) => self.wal_pages.store(0, Ordering::Relaxed),
+            Ok(()) => {}
             // The WAL holds everything; the database can grow when there is room.
-            Err(StoreError::Full { .. }) => self.tell(Health::Low),
+            Err(error @ StoreError::Full { .. }) => tracing::debug!(%error, "the WAL is not folded"),
             Err(error) => self.break_for_good(&error),
         }
+        self.wal_pages.store(0, Ordering::Relaxed);
+        self.folded = Some(Instant::now());
     }
 
     fn checkpoint(&self, how: &str) -> Result<(), StoreError> {
