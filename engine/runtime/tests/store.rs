@@ -138,8 +138,7 @@ fn notes_are_kept_in_the_order_in_which_they_were_made() {
         journal.note(id, key, json!(attempt), 8, Box::new(move |written| tell.send(written).expect("heard")));
         assert_eq!(told.recv().expect("an answer"), Ok(0), "a note is no event");
     }
-    let notes: Vec<_> =
-        journal.notes(3).expect("read").into_iter().map(|n| (n.id.attempt, n.key, n.value)).collect();
+    let notes: Vec<_> = journal.notes(3).expect("read").into_iter().map(|n| (n.id.attempt, n.key, n.value)).collect();
     let expected = [(1, "connection", 1), (2, "connection", 2), (2, "file", 2)];
     assert_eq!(notes, expected.map(|(attempt, key, value)| (attempt, key.to_owned(), json!(value))));
     assert_eq!(journal.notes(4), Ok(Vec::new()));
@@ -151,11 +150,8 @@ fn an_accepted_change_brings_its_plan_files_in_the_transaction_of_its_event() {
     let journal = Journal::create(&run, &meta(), &[pin("a")]).expect("made");
     append(&journal, 0, vec![Entry::bare(Event::Started), ordered(1), ordered(2)]).expect("written");
     let (tell, told) = mpsc::channel();
-    let change = Entry {
-        event: Event::Replanned { kept: Vec::new() },
-        rows: vec![row(7, 0, UnitState::Pending)],
-        inputs: None,
-    };
+    let change =
+        Entry { event: Event::Replanned { kept: Vec::new() }, rows: vec![row(7, 0, UnitState::Pending)], inputs: None };
     journal.put_pins(3, 9, vec![change], vec![pin("b")], Box::new(move |w| tell.send(w).expect("heard")));
     assert_eq!(told.recv().expect("an answer"), Ok(4));
     assert_eq!(journal.epoch(), Ok(1));
@@ -193,7 +189,10 @@ fn a_reader_beside_a_live_writer_sees_each_commit() {
     assert_eq!((seen.state, seen.ended), (RunState::Running, None));
     let mut texts = Vec::new();
     assert_eq!(reader.events(2, |seq, _, body| texts.push((seq, body.to_owned()))), Ok(4));
-    assert_eq!(texts, [(3, "{\"finished\":{\"state\":\"failed\"}}".to_owned()), (4, "{\"resumed\":{\"at\":9}}".to_owned())]);
+    assert_eq!(
+        texts,
+        [(3, "{\"finished\":{\"state\":\"failed\"}}".to_owned()), (4, "{\"resumed\":{\"at\":9}}".to_owned())]
+    );
     assert!(!reader.is_copy());
 }
 
@@ -204,9 +203,8 @@ fn items_are_read_by_the_page() {
     let rows = (2..12).map(|node| row(node, 1, UnitState::Pending)).collect();
     append(&journal, 0, vec![Entry { event: Event::Started, rows, inputs: None }]).expect("written");
     let reader = Reader::open(&run).expect("opened");
-    let page = |after| -> Vec<u32> {
-        reader.children(1, after, 4).expect("read").into_iter().map(|row| row.node).collect()
-    };
+    let page =
+        |after| -> Vec<u32> { reader.children(1, after, 4).expect("read").into_iter().map(|row| row.node).collect() };
     assert_eq!((page(0), page(5), page(9)), (vec![2, 3, 4, 5], vec![6, 7, 8, 9], vec![10, 11]));
 }
 

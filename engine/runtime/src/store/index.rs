@@ -126,9 +126,7 @@ impl Index {
         let mut known = self.rows().map_err(|error| self.sql(&error))?;
         let mut runs: Vec<_> = self.ids().iter().filter_map(|id| self.current(id, known.remove(id))).collect();
         for gone in known.keys() {
-            self.keep("a pruned run", || {
-                self.connection.execute("DELETE FROM runs WHERE id = ?1", [gone]).map(drop)
-            });
+            self.keep("a pruned run", || self.connection.execute("DELETE FROM runs WHERE id = ?1", [gone]).map(drop));
         }
         runs.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
         Ok(runs)
@@ -165,9 +163,7 @@ impl Index {
     /// When the index cannot be read.
     pub fn unfinished(&self, identity: &str) -> Result<Vec<RunSummary>, StoreError> {
         let mut runs = self.list()?;
-        runs.retain(|run| {
-            run.identity == identity && matches!(run.state, RunState::Running | RunState::Failed)
-        });
+        runs.retain(|run| run.identity == identity && matches!(run.state, RunState::Running | RunState::Failed));
         Ok(runs)
     }
 

@@ -222,8 +222,7 @@ impl Writer {
         let path = self.path.clone();
         let sql = |error: rusqlite::Error| StoreError::from_sql("write", &path, &error);
         let mut body = std::mem::take(&mut self.body);
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
         let found = view::last_seq(&transaction).map_err(sql)?;
         if found != self.last {
             return Err(StoreError::SecondDriver { path, expected: self.last, found });
@@ -235,7 +234,8 @@ impl Writer {
             if let Work::Append { expected, .. } = work
                 && *expected != last
             {
-                committed.refused = Some(StoreError::SecondDriver { path: path.clone(), expected: *expected, found: last });
+                committed.refused =
+                    Some(StoreError::SecondDriver { path: path.clone(), expected: *expected, found: last });
                 break;
             }
             last = write(&transaction, work, last, &mut nodes, &mut body).map_err(sql)?;
@@ -328,9 +328,9 @@ impl Writer {
     }
 
     fn checkpoint(&self, how: &str) -> Result<(), StoreError> {
-        let answer = self.connection.query_row(how, [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-        });
+        let answer = self
+            .connection
+            .query_row(how, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
         match answer {
             Ok((busy, pages, folded)) => {
                 tracing::debug!(busy, pages, folded, "checkpoint");
@@ -338,7 +338,9 @@ impl Writer {
             }
             Err(error) => match StoreError::from_sql("checkpoint", &self.path, &error) {
                 StoreError::Busy { .. } => Ok(()),
-                StoreError::Io { .. } if Reserve::is_full(&self.run) => Err(StoreError::Full { path: self.path.clone() }),
+                StoreError::Io { .. } if Reserve::is_full(&self.run) => {
+                    Err(StoreError::Full { path: self.path.clone() })
+                }
                 other => Err(other),
             },
         }
