@@ -494,6 +494,29 @@ mod tests {
     }
 
     #[test]
+    fn many_processes_may_open_and_write_the_index_at_once() {
+        let (_directory, state) = state();
+        finish(make(&state, "7f3a", 1).1, RunState::Succeeded);
+        std::thread::scope(|scope| {
+            for thread in 0..8_u64 {
+                let state = &state;
+                scope.spawn(move || {
+                    for round in 0..10 {
+                        let mut index = Index::open(state).expect("an index");
+                        assert_eq!(index.list().expect("a list").len(), 1);
+                        let took = [(format!("step{thread}"), round, round)];
+                        index.remember("other", &took).expect("remembered");
+                    }
+                });
+            }
+        });
+        let index = Index::open(&state).expect("an index");
+        let took = index.durations("other").expect("read");
+        assert_eq!(took.len(), 8);
+        assert!(took.values().all(|took| *took == 9), "{took:?}");
+    }
+
+    #[test]
     fn a_damaged_index_is_made_anew() {
         let (_directory, state) = state();
         finish(make(&state, "7f3a", 1).1, RunState::Succeeded);
