@@ -4,9 +4,16 @@
 //! The grammar is that of the handlebars crate, and so are the comparisons. Its renderer is not used: it makes only
 //! texts, takes a missing name under `#if` for false, writes `[object]` for a map and nothing for null.
 
+mod eval;
+mod fault;
+mod helpers;
+mod ir;
+mod parse;
+mod text_helpers;
 mod tree;
 
 use super::seal;
+use ir::Shape;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +31,13 @@ pub trait Scope {
     fn secret(&self, name: &str) -> Option<String> {
         Some(seal::marker(name))
     }
+
+    /// Whether the value at a path was made by templates and may hold sealed secrets, as the params that a plan gives
+    /// to a sub-plan do. Everything else comes from outside, and what looks like a sealed secret there is none.
+    fn may_hold_seals(&self, path: &[String]) -> bool {
+        let _ = path;
+        false
+    }
 }
 
 /// A text with expressions. A clone shares it.
@@ -34,7 +48,7 @@ pub struct Template {
 
 struct Inner {
     source: String,
-    literal: bool,
+    shape: Shape,
     refs: Vec<Ref>,
 }
 
@@ -101,13 +115,15 @@ impl Template {
     /// # Errors
     /// The first thing in it that is no expression of ours.
     pub fn parse(src: &str) -> Result<Self, TemplateFault> {
-        Ok(Self::literal(src))
+        let (shape, refs) = parse::parse(src)?;
+        Ok(Self { inner: Arc::new(Inner { source: src.to_owned(), shape, refs }) })
     }
 
     /// A text without expressions, whatever stands in it.
     #[must_use]
     pub fn literal(src: &str) -> Self {
-        Self { inner: Arc::new(Inner { source: src.to_owned(), literal: true, refs: Vec::new() }) }
+        let shape = Shape::Text(seal::clean(src).into_owned());
+        Self { inner: Arc::new(Inner { source: src.to_owned(), shape, refs: Vec::new() }) }
     }
 
     /// The text as written.
@@ -125,31 +141,57 @@ impl Template {
     /// It has no expressions.
     #[must_use]
     pub fn is_literal(&self) -> bool {
-        self.inner.literal
+        self.literal_text().is_some()
+    }
+
+    /// The text that it always renders to, if it has no expressions; `\{{` is `{{` in it.
+    #[must_use]
+    pub fn literal_text(&self) -> Option<&str> {
+        match &self.inner.shape {
+            Shape::Text(text) => Some(text),
+            Shape::One(_) | Shape::Many(_) => None,
+        }
     }
 
     /// The value. A text that is exactly one expression keeps the type of its value.
     ///
     /// # Errors
     /// A name is missing, or a helper cannot take its value.
-    pub fn render(&self, _scope: &dyn Scope) -> Result<Value, RenderFault> {
-        Ok(Value::String(self.inner.source.clone()))
+    pub fn render(&self, scope: &dyn Scope) -> Result<Value, RenderFault> {
+        eval::render(&self.inner.shape, scope)
     }
 
     /// The value as a text.
     ///
     /// # Errors
     /// As [`Template::render`]; lists, maps and null are no text.
-    pub fn render_text(&self, _scope: &dyn Scope) -> Result<String, RenderFault> {
-        Ok(self.inner.source.clone())
+    pub fn render_text(&self, scope: &dyn Scope) -> Result<String, RenderFault> {
+        eval::render_text(&self.inner.shape, scope)
     }
 
     /// The value as a condition: true, false, or one of these words.
     ///
     /// # Errors
     /// As [`Template::render`]; and any other value.
-    pub fn render_bool(&self, _scope: &dyn Scope) -> Result<bool, RenderFault> {
-        Ok(true)
+    pub fn render_bool(&self, scope: &dyn Scope) -> Result<bool, RenderFault> {
+        match self.render(scope)? {
+            Value::Bool(value) => Ok(value),
+            Value::String(text) if text == "true" => Ok(true),
+            Value::String(text) if text == "false" => Ok(false),
+            other => Err(RenderFault {
+                message: format!("`{}` is neither true nor false", cut(&seal::display_value(&other).to_string())),
+                help: Some("compare it: `{{eq A B}}`, `{{gt A 0}}`, `{{not A}}`".to_owned()),
+                offset: 0,
+            }),
+        }
+    }
+}
+
+/// The beginning of a text, for a message.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 
