@@ -4,9 +4,10 @@
 //! fault fired.
 
 use flowrun_core::event::{AttemptId, Event, NodeId, Outcome, RunState, UnitState};
-use flowrun_engine::paths::RunDir;
+use flowrun_engine::paths::{RunDir, StateDir};
 use flowrun_engine::store::{
-    DriverLock, Entry, Health, Journal, NodeKind, NodeRow, PinnedFile, Reader, RunMeta, StoreError, Written, is_live,
+    DriverLock, Entry, Health, Index, Journal, NodeKind, NodeRow, PinnedFile, Reader, RunMeta, StateError, StoreError,
+    Written, is_live, statedir,
 };
 use serde_json::{Value, json};
 use std::io::{BufRead as _, Read as _, Seek as _, Write as _};
@@ -137,8 +138,7 @@ fn notes_are_kept_in_the_order_in_which_they_were_made() {
         journal.note(id, key, json!(attempt), 8, Box::new(move |written| tell.send(written).expect("heard")));
         assert_eq!(told.recv().expect("an answer"), Ok(0), "a note is no event");
     }
-    let notes: Vec<_> =
-        journal.notes(3).expect("read").into_iter().map(|n| (n.id.attempt, n.key, n.value)).collect();
+    let notes: Vec<_> = journal.notes(3).expect("read").into_iter().map(|n| (n.id.attempt, n.key, n.value)).collect();
     let expected = [(1, "connection", 1), (2, "connection", 2), (2, "file", 2)];
     assert_eq!(notes, expected.map(|(attempt, key, value)| (attempt, key.to_owned(), json!(value))));
     assert_eq!(journal.notes(4), Ok(Vec::new()));
@@ -150,11 +150,8 @@ fn an_accepted_change_brings_its_plan_files_in_the_transaction_of_its_event() {
     let journal = Journal::create(&run, &meta(), &[pin("a")]).expect("made");
     append(&journal, 0, vec![Entry::bare(Event::Started), ordered(1), ordered(2)]).expect("written");
     let (tell, told) = mpsc::channel();
-    let change = Entry {
-        event: Event::Replanned { kept: Vec::new() },
-        rows: vec![row(7, 0, UnitState::Pending)],
-        inputs: None,
-    };
+    let change =
+        Entry { event: Event::Replanned { kept: Vec::new() }, rows: vec![row(7, 0, UnitState::Pending)], inputs: None };
     journal.put_pins(3, 9, vec![change], vec![pin("b")], Box::new(move |w| tell.send(w).expect("heard")));
     assert_eq!(told.recv().expect("an answer"), Ok(4));
     assert_eq!(journal.epoch(), Ok(1));
@@ -192,7 +189,10 @@ fn a_reader_beside_a_live_writer_sees_each_commit() {
     assert_eq!((seen.state, seen.ended), (RunState::Running, None));
     let mut texts = Vec::new();
     assert_eq!(reader.events(2, |seq, _, body| texts.push((seq, body.to_owned()))), Ok(4));
-    assert_eq!(texts, [(3, "{\"finished\":{\"state\":\"failed\"}}".to_owned()), (4, "{\"resumed\":{\"at\":9}}".to_owned())]);
+    assert_eq!(
+        texts,
+        [(3, "{\"finished\":{\"state\":\"failed\"}}".to_owned()), (4, "{\"resumed\":{\"at\":9}}".to_owned())]
+    );
     assert!(!reader.is_copy());
 }
 
@@ -203,9 +203,8 @@ fn items_are_read_by_the_page() {
     let rows = (2..12).map(|node| row(node, 1, UnitState::Pending)).collect();
     append(&journal, 0, vec![Entry { event: Event::Started, rows, inputs: None }]).expect("written");
     let reader = Reader::open(&run).expect("opened");
-    let page = |after| -> Vec<u32> {
-        reader.children(1, after, 4).expect("read").into_iter().map(|row| row.node).collect()
-    };
+    let page =
+        |after| -> Vec<u32> { reader.children(1, after, 4).expect("read").into_iter().map(|row| row.node).collect() };
     assert_eq!((page(0), page(5), page(9)), (vec![2, 3, 4, 5], vec![6, 7, 8, 9], vec![10, 11]));
 }
 
@@ -326,7 +325,7 @@ fn garbage_is_refused_as_damaged() {
 }
 
 #[test]
-fn a_damaged_page_is_found_when_the_journal_is_opened() {
+fn a_damaged_page_anywhere_is_found_before_anything_is_written() {
     let (_directory, run) = directory();
     let journal = Journal::create(&run, &meta(), &[]).expect("made");
     append(&journal, 0, (1..3000).map(ordered).collect()).expect("written");
@@ -335,12 +334,14 @@ fn a_damaged_page_is_found_when_the_journal_is_opened() {
     let middle = file.metadata().expect("there").len() / 2 / 4096 * 4096;
     file.seek(std::io::SeekFrom::Start(middle)).expect("found");
     file.write_all(&[0xaa; 4096]).expect("damaged");
-    match Journal::open(&run) {
-        Err(error @ StoreError::Damaged { .. }) => {
-            assert!(error.hint().contains("backup"), "{}", error.hint());
-        }
-        other => panic!("{other:?}"),
-    }
+    let before = std::fs::read(run.journal()).expect("read");
+    let journal = Journal::open(&run).expect("its first page is whole");
+    let error = journal.replay(|_, _, _| {}).expect_err("damaged");
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(error.hint().contains("backup"), "{}", error.hint());
+    assert_eq!(append(&journal, 2999, vec![ordered(1)]), Err(error.clone()));
+    assert_eq!(journal.close(), Err(error));
+    assert_eq!(std::fs::read(run.journal()).expect("read"), before);
 }
 
 #[test]
@@ -700,6 +701,10 @@ fn read_only(run: &RunDir) {
     let wal = copy_live(run, &crashed);
     assert!(wal.metadata().expect("there").len() > 0, "the events are in the WAL");
     journal.close().expect("a clean end");
+    let state = StateDir(run.path().join("state"));
+    statedir::prepare(&state).expect("prepared");
+    let listed = statedir::create_run(&state, "7f3a").expect("made");
+    Journal::create(&listed, &meta(), &[]).expect("made").close().expect("a clean end");
     let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(run.path()).status().expect("mount");
     assert!(mounted.success());
     let refused = std::fs::write(run.path().join("probe"), "x").expect_err("the fault fired");
@@ -713,5 +718,7 @@ fn read_only(run: &RunDir) {
             other => panic!("{other:?}"),
         }
     }
+    assert_eq!(Index::open(&state).expect("in memory").list().expect("a list").len(), 1);
+    assert!(matches!(statedir::prepare(&state), Err(StateError::ReadOnly { .. })));
     println!("read all");
 }

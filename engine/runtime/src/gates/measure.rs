@@ -106,10 +106,9 @@ fn disk(path: &str, space: Result<Space, String>, above: Amount) -> Reading {
 
 fn space_reading(what: &str, value: u64, total: u64, above: Amount) -> Reading {
     match above {
-        Amount::Bytes(limit) => Reading {
-            holds: value > limit,
-            text: format!("{what} {}, needs > {}", size(value), size(limit)),
-        },
+        Amount::Bytes(limit) => {
+            Reading { holds: value > limit, text: format!("{what} {}, needs > {}", size(value), size(limit)) }
+        }
         Amount::Percent(limit) => {
             #[expect(clippy::cast_precision_loss, reason = "a share is shown with one digit")]
             let share = if total == 0 { 0.0 } else { value as f64 * 100.0 / total as f64 };

@@ -153,9 +153,7 @@ pub fn resolve(probe: &Probe, scope: &dyn Scope) -> Result<RenderedProbe, Render
         Probe::Tcp { address } => RenderedProbe::Tcp { address: text(address, "tcp", scope)? },
         Probe::Http { url } => RenderedProbe::Http { url: text(url, "http", scope)? },
         Probe::File { path } => RenderedProbe::File { path: text(path, "file", scope)?.into() },
-        Probe::Run { script } => {
-            RenderedProbe::Run { script: text(script, "run", scope)?, dir: None, env: Vec::new() }
-        }
+        Probe::Run { script } => RenderedProbe::Run { script: text(script, "run", scope)?, dir: None, env: Vec::new() },
     })
 }
 
@@ -260,11 +258,8 @@ mod tests {
 
     #[test]
     fn texts_are_replaced_where_they_go_to_the_world() {
-        let probe = RenderedProbe::Run {
-            script: "S".to_owned(),
-            dir: None,
-            env: vec![("K".to_owned(), "S".to_owned())],
-        };
+        let probe =
+            RenderedProbe::Run { script: "S".to_owned(), dir: None, env: vec![("K".to_owned(), "S".to_owned())] };
         let replaced = probe.map_texts(|text| Ok::<_, ()>(text.replace('S', "secret"))).expect("no error");
         let expected = vec![("K".to_owned(), "secret".to_owned())];
         assert_eq!(replaced, RenderedProbe::Run { script: "secret".to_owned(), dir: None, env: expected });

@@ -64,8 +64,8 @@ fn until(now: &Zoned, change: Time) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{measure, time, zone};
     use super::Reading;
+    use super::{measure, time, zone};
 
     fn at(from: &str, to: &str, name: &str, now: &str) -> Reading {
         let (from, to) = (time(from).expect("a time"), time(to).expect("a time"));
@@ -81,7 +81,14 @@ mod tests {
 
     #[test]
     fn a_window_that_spans_midnight_holds_on_both_sides_of_it() {
-        for (now, holds) in [("21:59:59", false), ("22:00:00", true), ("23:59:00", true), ("00:00:00", true), ("05:59:59", true), ("06:00:00", false)] {
+        for (now, holds) in [
+            ("21:59:59", false),
+            ("22:00:00", true),
+            ("23:59:00", true),
+            ("00:00:00", true),
+            ("05:59:59", true),
+            ("06:00:00", false),
+        ] {
             assert_eq!(at("22:00", "06:00", "UTC", &format!("2026-03-02T{now}Z")).holds, holds, "{now}");
         }
     }

@@ -125,7 +125,9 @@ fn no_pressure(error: &procfs::ProcError) -> String {
             "this kernel does not measure pressure (it needs CONFIG_PSI, and `psi=1` where that is off by default)"
                 .to_owned()
         }
-        procfs::ProcError::Io(error, _) if error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) => {
+        procfs::ProcError::Io(error, _)
+            if error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) =>
+        {
             "this kernel was started without pressure (add `psi=1` to its command line)".to_owned()
         }
         other => other.to_string(),

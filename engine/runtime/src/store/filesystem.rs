@@ -41,8 +41,18 @@ fn by_magic(magic: u64) -> Option<&'static str> {
 /// FUSE serves local filesystems too (mergerfs, ntfs-3g, bindfs), so that only those known to be remote are refused.
 fn is_remote_fuse(kind: &str) -> bool {
     const REMOTE: [&str; 12] = [
-        "sshfs", "glusterfs", "s3fs", "goofys", "mount-s3", "gcsfuse", "rclone", "ceph-fuse", "davfs", "curlftpfs",
-        "juicefs", "seaweedfs",
+        "sshfs",
+        "glusterfs",
+        "s3fs",
+        "goofys",
+        "mount-s3",
+        "gcsfuse",
+        "rclone",
+        "ceph-fuse",
+        "davfs",
+        "curlftpfs",
+        "juicefs",
+        "seaweedfs",
     ];
     let name = kind.strip_prefix("fuse.").unwrap_or(kind);
     REMOTE.contains(&name)

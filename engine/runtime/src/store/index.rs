@@ -123,9 +123,13 @@ impl Index {
     /// # Errors
     /// When the index cannot be read.
     pub fn list(&self) -> Result<Vec<RunSummary>, StoreError> {
-        self.refresh()?;
-        self.select("SELECT id, plan, identity, state, created, started, ended, steps FROM runs
-                     ORDER BY created DESC, id DESC", [])
+        let mut known = self.rows().map_err(|error| self.sql(&error))?;
+        let mut runs: Vec<_> = self.ids().iter().filter_map(|id| self.current(id, known.remove(id))).collect();
+        for gone in known.keys() {
+            self.keep("a pruned run", || self.connection.execute("DELETE FROM runs WHERE id = ?1", [gone]).map(drop));
+        }
+        runs.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
+        Ok(runs)
     }
 
     /// Runs whose journal cannot be read, and why.
@@ -159,9 +163,7 @@ impl Index {
     /// When the index cannot be read.
     pub fn unfinished(&self, identity: &str) -> Result<Vec<RunSummary>, StoreError> {
         let mut runs = self.list()?;
-        runs.retain(|run| {
-            run.identity == identity && matches!(run.state, RunState::Running | RunState::Failed)
-        });
+        runs.retain(|run| run.identity == identity && matches!(run.state, RunState::Running | RunState::Failed));
         Ok(runs)
     }
 
@@ -197,30 +199,34 @@ impl Index {
         ask().map_err(|error| self.sql(&error))
     }
 
-    /// Brings the rows in step with the journals.
-    fn refresh(&self) -> Result<(), StoreError> {
-        let known = self.stamps().map_err(|error| self.sql(&error))?;
-        let ids = self.ids();
-        for id in known.keys().filter(|id| !ids.contains(id)) {
-            self.connection.execute("DELETE FROM runs WHERE id = ?1", [id]).map_err(|error| self.sql(&error))?;
+    /// A run's line: the row, or the journal where it has changed since the row was made.
+    fn current(&self, id: &str, row: Option<(RunSummary, i64)>) -> Option<RunSummary> {
+        let run = self.state.run(id);
+        let now = stamp(&run)?;
+        let known = row.is_some();
+        if let Some((row, _)) = row.filter(|(_, stamp)| *stamp == now) {
+            return Some(row);
         }
-        for id in &ids {
-            let run = self.state.run(id);
-            let Some(now) = stamp(&run) else { continue };
-            if known.get(id) == Some(&now) {
-                continue;
-            }
-            match summary(&run) {
-                Ok(row) => {
-                    self.insert(&row, now).map_err(|error| self.sql(&error))?;
-                    if !known.contains_key(id) {
-                        self.recall(&run, &row.plan);
-                    }
+        match summary(&run) {
+            Ok(row) => {
+                self.keep("a run", || self.insert(&row, now));
+                if !known {
+                    self.recall(&run, &row.plan);
                 }
-                Err(error) => tracing::debug!(run = %id, %error, "left out of the list"),
+                Some(row)
+            }
+            Err(error) => {
+                tracing::debug!(run = %id, %error, "left out of the list");
+                None
             }
         }
-        Ok(())
+    }
+
+    /// Writes what can be read again from the journals: a full disk or a busy index harms nothing.
+    fn keep(&self, what: &str, write: impl FnOnce() -> rusqlite::Result<()>) {
+        if let Err(error) = write() {
+            tracing::debug!(path = %self.path.display(), %error, "the index does not keep {what}");
+        }
     }
 
     /// Durations of a run that the index has never seen; without them there is no estimate, which harms nothing.
@@ -231,14 +237,11 @@ impl Index {
             .filter(|node| node.state == UnitState::Succeeded)
             .filter_map(|node| Some((node.address, node.ended?.checked_sub(node.started?)?, node.ended?)))
             .collect();
-        let write = || -> rusqlite::Result<()> {
+        self.keep("durations", || {
             let transaction = self.connection.unchecked_transaction()?;
             insert_past(&transaction, plan, &took)?;
             transaction.commit()
-        };
-        if let Err(error) = write() {
-            tracing::debug!(%error, "durations are not remembered");
-        }
+        });
     }
 
     /// The ids of runs that have a journal, in order.
@@ -253,10 +256,13 @@ impl Index {
         ids
     }
 
-    fn stamps(&self) -> rusqlite::Result<HashMap<String, i64>> {
+    fn rows(&self) -> rusqlite::Result<HashMap<String, (RunSummary, i64)>> {
         self.connection
-            .prepare_cached("SELECT id, stamp FROM runs")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .prepare_cached("SELECT id, plan, identity, state, created, started, ended, steps, stamp FROM runs")?
+            .query_map([], |row| {
+                let run = summary_row(row)?;
+                Ok((run.id.clone(), (run, row.get(8)?)))
+            })?
             .collect()
     }
 
@@ -278,13 +284,6 @@ impl Index {
                 stamp,
             ])?;
         Ok(())
-    }
-
-    fn select(&self, sql: &str, with: impl rusqlite::Params) -> Result<Vec<RunSummary>, StoreError> {
-        let ask = || -> rusqlite::Result<Vec<RunSummary>> {
-            self.connection.prepare_cached(sql)?.query_map(with, summary_row)?.collect()
-        };
-        ask().map_err(|error| self.sql(&error))
     }
 
     fn sql(&self, error: &rusqlite::Error) -> StoreError {
@@ -492,6 +491,29 @@ mod tests {
         assert_eq!(index.list().expect("a list").len(), 1);
         std::fs::remove_dir_all(run.path()).expect("pruned");
         assert_eq!(index.list().expect("a list"), Vec::<RunSummary>::new());
+    }
+
+    #[test]
+    fn many_processes_may_open_and_write_the_index_at_once() {
+        let (_directory, state) = state();
+        finish(make(&state, "7f3a", 1).1, RunState::Succeeded);
+        std::thread::scope(|scope| {
+            for thread in 0..8_u64 {
+                let state = &state;
+                scope.spawn(move || {
+                    for round in 0..10 {
+                        let mut index = Index::open(state).expect("an index");
+                        assert_eq!(index.list().expect("a list").len(), 1);
+                        let took = [(format!("step{thread}"), round, round)];
+                        index.remember("other", &took).expect("remembered");
+                    }
+                });
+            }
+        });
+        let index = Index::open(&state).expect("an index");
+        let took = index.durations("other").expect("read");
+        assert_eq!(took.len(), 8);
+        assert!(took.values().all(|took| *took == 9), "{took:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::error::StoreError;
 use super::rows::{Entry, PinnedFile, RunMeta, StoredNote};
-use super::writer::{Message, Work, Writer};
+use super::writer::{Checked, Message, Work, Writer};
 use super::{reserve, schema, view};
 use crate::paths::RunDir;
 use flowrun_core::event::{AttemptId, Event};
@@ -42,6 +42,7 @@ pub struct Journal {
     inbox: mpsc::Sender<Message>,
     health: watch::Receiver<Health>,
     broken: Arc<OnceLock<StoreError>>,
+    checked: Checked,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -69,8 +70,10 @@ impl Journal {
 
     /// Opens the journal of a run whose lock is held; brings an older format up to date.
     ///
+    /// The writer looks at every page first; what it finds comes from [`Journal::replay`], and nothing is written.
+    ///
     /// # Errors
-    /// When it is not there, not ours, newer than this program, damaged, read-only, or on a network filesystem.
+    /// When it is not there, not ours, newer than this program, no database, read-only, or on a network filesystem.
     pub fn open(run: &RunDir) -> Result<Self, StoreError> {
         let path = run.journal();
         if !path.exists() {
@@ -78,7 +81,6 @@ impl Journal {
         }
         schema::refuse_network(run.path())?;
         let connection = schema::open_writer(&path)?;
-        schema::quick_check(&connection, &path)?;
         let sql = |error: rusqlite::Error| StoreError::from_sql("read", &path, &error);
         let meta = view::meta(&connection).map_err(sql)?;
         let last = view::last_seq(&connection).map_err(sql)?;
@@ -87,11 +89,12 @@ impl Journal {
         let (tell, health) = watch::channel(Health::Well);
         let broken = Arc::new(OnceLock::new());
         let writer = Writer::new(connection, run, last, messages, tell, Arc::clone(&broken));
+        let checked = writer.checked();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::from_io("start the writer of", &path, &error))?;
-        Ok(Self { path, meta, reader: Mutex::new(reader), inbox, health, broken, writer: Some(thread) })
+        Ok(Self { path, meta, reader: Mutex::new(reader), inbox, health, broken, checked, writer: Some(thread) })
     }
 
     /// What the run was started with.
@@ -139,15 +142,17 @@ impl Journal {
     /// Calls back for every event from the first, with its number and its time; returns the last number, 0 for none.
     ///
     /// # Errors
-    /// When the journal cannot be read, or holds an event that this program does not know.
+    /// When the journal is damaged in any part, or holds an event that this program does not know.
     pub fn replay(&self, mut each: impl FnMut(u64, u64, Event)) -> Result<u64, StoreError> {
         let reader = self.reader();
-        view::each_event(&reader, &self.path, 0, |seq, at, body| {
+        let read = view::each_event(&reader, &self.path, 0, |seq, at, body| {
             let event = serde_json::from_str(body)
                 .map_err(|error| StoreError::damaged(&self.path, format!("event {seq} cannot be read: {error}")))?;
             each(seq, at, event);
             Ok(())
-        })
+        });
+        // Reading meets some damage too, but cannot say where it is.
+        self.checked.wait().clone().and(read)
     }
 
     /// Hands events to the writer and returns at once. `expected_seq` is the number of the last event that the caller

@@ -133,8 +133,7 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     if let Err(error) = std::fs::metadata(path) {
         return Err(StoreError::from_io("open", path, &error));
     }
-    let connection =
-        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql)?;
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql)?;
     settle(&connection).map_err(sql)?;
     Ok(connection)
 }

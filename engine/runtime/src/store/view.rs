@@ -94,9 +94,11 @@ pub(super) fn last_seq(connection: &Connection) -> Result<u64> {
 }
 
 pub(super) fn insert_event(connection: &Connection, seq: u64, at: u64, body: &str) -> Result<()> {
-    connection
-        .prepare_cached("INSERT INTO events (seq, at, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![signed(seq), signed(at), body])?;
+    connection.prepare_cached("INSERT INTO events (seq, at, body) VALUES (?1, ?2, ?3)")?.execute(params![
+        signed(seq),
+        signed(at),
+        body
+    ])?;
     Ok(())
 }
 
@@ -108,9 +110,8 @@ pub(super) fn each_event(
     mut each: impl FnMut(u64, u64, &str) -> std::result::Result<(), StoreError>,
 ) -> std::result::Result<u64, StoreError> {
     let sql = |error: rusqlite::Error| StoreError::from_sql("read", path, &error);
-    let mut statement = connection
-        .prepare_cached("SELECT seq, at, body FROM events WHERE seq > ?1 ORDER BY seq")
-        .map_err(sql)?;
+    let mut statement =
+        connection.prepare_cached("SELECT seq, at, body FROM events WHERE seq > ?1 ORDER BY seq").map_err(sql)?;
     let mut rows = statement.query([signed(after)]).map_err(sql)?;
     let mut last = after;
     while let Some(row) = rows.next().map_err(sql)? {
@@ -226,7 +227,8 @@ pub(super) fn upsert_node(connection: &Connection, row: &NodeRow) -> Result<()> 
     Ok(())
 }
 
-const NODE: &str = "SELECT node, parent, address, kind, state, attempts, started, ended, error, outputs, totals FROM nodes";
+const NODE: &str =
+    "SELECT node, parent, address, kind, state, attempts, started, ended, error, outputs, totals FROM nodes";
 
 fn node_row(row: &Row<'_>) -> Result<NodeRow> {
     let (kind, state) = (row.get_ref(3)?.as_str()?, row.get_ref(4)?.as_str()?);

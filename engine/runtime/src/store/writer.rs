@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::journal::{Done, Health, Written};
 use super::reserve::Reserve;
 use super::rows::{Entry, NodeRow, PinnedFile, StoredNote};
-use super::{crash, view};
+use super::{crash, schema, view};
 use crate::paths::RunDir;
 use flowrun_core::event::Event;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -26,7 +26,7 @@ const DRAIN: usize = 512;
 const CHECKPOINT_PAGES: i32 = 4096;
 /// Room for the text of an event that is kept from commit to commit.
 const KEPT_ROOM: usize = 1 << 16;
-/// How often a full disk is tried again.
+/// How often a full disk is tried again, and at most how often the WAL is folded: a reader may keep it from shrinking.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the writer is told.
@@ -56,6 +56,9 @@ impl Work {
     }
 }
 
+/// What looking at all pages said.
+pub(super) type Checked = Arc<OnceLock<Result<(), StoreError>>>;
+
 /// What a commit made durable: the answer to each piece of work from the front, and why the next one was refused.
 struct Committed {
     answers: Vec<u64>,
@@ -76,6 +79,8 @@ pub(super) struct Writer {
     broken: Arc<OnceLock<StoreError>>,
     wal_pages: Arc<AtomicI32>,
     tried: Instant,
+    folded: Option<Instant>,
+    checked: Checked,
     closing: bool,
     /// The text of the event at hand; kept for its room.
     body: Vec<u8>,
@@ -112,12 +117,26 @@ impl Writer {
             broken,
             wal_pages,
             tried: Instant::now(),
+            folded: None,
+            checked: Arc::default(),
             closing: false,
             body: Vec::with_capacity(1024),
         }
     }
 
+    /// What looking at all pages said, as soon as it is known.
+    pub(super) fn checked(&self) -> Checked {
+        Arc::clone(&self.checked)
+    }
+
     pub(super) fn run(mut self) {
+        // Here and not where the journal is opened: the caller replays meanwhile.
+        let checked = schema::quick_check(&self.connection, &self.path);
+        if let Err(error) = &checked {
+            self.break_for_good(error);
+        }
+        // Set here alone.
+        let _ = self.checked.set(checked);
         self.restore_reserve();
         while !self.closing {
             let batch = self.gather();
@@ -203,8 +222,7 @@ impl Writer {
         let path = self.path.clone();
         let sql = |error: rusqlite::Error| StoreError::from_sql("write", &path, &error);
         let mut body = std::mem::take(&mut self.body);
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
         let found = view::last_seq(&transaction).map_err(sql)?;
         if found != self.last {
             return Err(StoreError::SecondDriver { path, expected: self.last, found });
@@ -216,7 +234,8 @@ impl Writer {
             if let Work::Append { expected, .. } = work
                 && *expected != last
             {
-                committed.refused = Some(StoreError::SecondDriver { path: path.clone(), expected: *expected, found: last });
+                committed.refused =
+                    Some(StoreError::SecondDriver { path: path.clone(), expected: *expected, found: last });
                 break;
             }
             last = write(&transaction, work, last, &mut nodes, &mut body).map_err(sql)?;
@@ -292,24 +311,26 @@ impl Writer {
         self.tell(Health::Broken(error.clone()));
     }
 
-    /// Folds a long WAL into the database. Readers may keep a part of it back; then the next commit tries again.
+    /// Folds a long WAL into the database. What a reader keeps back, or a full disk, is tried again later.
     fn fold(&mut self) {
-        if self.wal_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES || self.broken.get().is_some() {
+        let due = self.folded.is_none_or(|at| at.elapsed() >= AGAIN);
+        if !due || self.wal_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES || self.broken.get().is_some() {
             return;
         }
         match self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)") {
-            // Pages that stay are counted again by the hook of the next commit.
-            Ok(()) => self.wal_pages.store(0, Ordering::Relaxed),
+            Ok(()) => {}
             // The WAL holds everything; the database can grow when there is room.
-            Err(StoreError::Full { .. }) => self.tell(Health::Low),
+            Err(error @ StoreError::Full { .. }) => tracing::debug!(%error, "the WAL is not folded"),
             Err(error) => self.break_for_good(&error),
         }
+        self.wal_pages.store(0, Ordering::Relaxed);
+        self.folded = Some(Instant::now());
     }
 
     fn checkpoint(&self, how: &str) -> Result<(), StoreError> {
-        let answer = self.connection.query_row(how, [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-        });
+        let answer = self
+            .connection
+            .query_row(how, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
         match answer {
             Ok((busy, pages, folded)) => {
                 tracing::debug!(busy, pages, folded, "checkpoint");
@@ -317,7 +338,9 @@ impl Writer {
             }
             Err(error) => match StoreError::from_sql("checkpoint", &self.path, &error) {
                 StoreError::Busy { .. } => Ok(()),
-                StoreError::Io { .. } if Reserve::is_full(&self.run) => Err(StoreError::Full { path: self.path.clone() }),
+                StoreError::Io { .. } if Reserve::is_full(&self.run) => {
+                    Err(StoreError::Full { path: self.path.clone() })
+                }
                 other => Err(other),
             },
         }
