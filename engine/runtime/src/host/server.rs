@@ -12,7 +12,7 @@ use super::spawn::{Nursery, Prepared};
 use super::spool::Spools;
 use super::{ChildExit, ChildKey, ChildRecord, Spawn, StartError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{WaitOptions, WaitStatus, waitpid};
+use rustix::process::{WaitOptions, WaitStatus};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
@@ -312,7 +312,7 @@ impl Server {
         // Emptied before the children are asked: one that ends in between is announced again.
         let _ = rustix::io::read(&self.sources.signals, &mut self.buffer);
         let mut strangers = false;
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let Some(exit) = exit_of(status) else { continue };
             match self.children.main_ended(pid.as_raw_nonzero().get(), exit) {
                 Some(key) => self.end(key),

@@ -66,7 +66,7 @@ fn bare(args: &[OsString]) -> ExitCode {
             made += 1;
             live += 1;
         }
-        rustix::process::waitpid(None, rustix::process::WaitOptions::empty()).expect("a child ended");
+        rustix::process::wait(rustix::process::WaitOptions::empty()).expect("a child ended");
         live -= 1;
     }
     println!("{}", begin.elapsed().as_secs_f64());
