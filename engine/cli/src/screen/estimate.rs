@@ -39,7 +39,12 @@ impl Share {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "estimates are coarse; `as` saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "estimates are coarse; `as` saturates"
+)]
 fn scale(ms: u64, factor: f64) -> u64 {
     (ms as f64 * factor) as u64
 }
@@ -96,7 +101,9 @@ pub fn fan_left(fan: &Fan, now: u64) -> Option<String> {
     let share = match fan.weight {
         Some((done, total)) if total > 0.0 => Share::of(done, total)?,
         // Items that were skipped cost nothing and say nothing about the others.
-        Some(_) | None => Share::of(f64::from(worked), f64::from(fan.total.saturating_sub(ended(fan) - worked.min(ended(fan)))))?,
+        Some(_) | None => {
+            Share::of(f64::from(worked), f64::from(fan.total.saturating_sub(ended(fan) - worked.min(ended(fan)))))?
+        }
     };
     let ms = share.left(now.saturating_sub(fan.started))?;
     Some(format!("{} left", text::estimate(ms)))
@@ -198,12 +205,22 @@ mod tests {
 
     #[test]
     fn numbers_without_sense_give_no_bar_and_no_estimate() {
-        let cases = [(11.0, 10.0), (-1.0, 10.0), (f64::NAN, 10.0), (1.0, 0.0), (1.0, f64::INFINITY), (f64::INFINITY, f64::INFINITY)];
+        let cases = [
+            (11.0, 10.0),
+            (-1.0, 10.0),
+            (f64::NAN, 10.0),
+            (1.0, 0.0),
+            (1.0, f64::INFINITY),
+            (f64::INFINITY, f64::INFINITY),
+        ];
         for (done, total) in cases {
             assert_eq!(share(&at(done, Some(total))), None, "{done} of {total}");
             assert_eq!(left(&at(done, Some(total)), 100_000), None);
         }
-        assert_eq!(amount(&Progress { done: 11.0, total: Some(10.0), unit: "tables".into() }).as_deref(), Some("11 tables"));
+        assert_eq!(
+            amount(&Progress { done: 11.0, total: Some(10.0), unit: "tables".into() }).as_deref(),
+            Some("11 tables")
+        );
     }
 
     #[test]

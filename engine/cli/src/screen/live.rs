@@ -52,7 +52,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Shows a run until the senders of notices are gone and the last line is written. A watch whose sender is gone is
 /// shown as it was.
-pub async fn show(mode: Mode, names: Names, watch: watch::Receiver<Snapshot>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+pub async fn show(
+    mode: Mode,
+    names: Names,
+    watch: watch::Receiver<Snapshot>,
+    mut notices: mpsc::UnboundedReceiver<Notice>,
+) {
     let (forward, inbox) = channel();
     let (done, mut ended) = oneshot::channel();
     let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
@@ -96,7 +101,12 @@ fn write_all(mode: Mode, names: Names, watch: &watch::Receiver<Snapshot>, inbox:
     }
 }
 
-fn plain(names: Names, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>, mut write: impl FnMut(&str) -> std::io::Result<()>) {
+fn plain(
+    names: Names,
+    watch: &watch::Receiver<Snapshot>,
+    inbox: &Receiver<Notice>,
+    mut write: impl FnMut(&str) -> std::io::Result<()>,
+) {
     let mut teller = Teller::new(Manner::Stamped { zone: jiff::tz::TimeZone::system() }, names);
     loop {
         let (notices, open) = wait(inbox, Duration::from_secs(1));
@@ -166,7 +176,8 @@ impl Live {
     fn turn(&mut self, snapshot: &Snapshot, notices: &[Notice], now: u64) {
         self.teller.learn(snapshot);
         let told: Vec<String> = notices.iter().flat_map(|notice| self.teller.tell(notice, now)).collect();
-        let over = snapshot.state != RunState::Running || notices.iter().any(|notice| matches!(notice, Notice::Ended { .. }));
+        let over =
+            snapshot.state != RunState::Running || notices.iter().any(|notice| matches!(notice, Notice::Ended { .. }));
         if over {
             self.bar.set_message("");
             self.bar.finish_and_clear();

@@ -84,7 +84,9 @@ impl Teller {
     /// The lines about one thing that happened.
     pub fn tell(&mut self, notice: &Notice, now: u64) -> Vec<String> {
         match notice {
-            Notice::Began { run, plan, resumed, adopted } => self.one(now, Paint::Plain, began(run, plan, *resumed, *adopted)),
+            Notice::Began { run, plan, resumed, adopted } => {
+                self.one(now, Paint::Plain, began(run, plan, *resumed, *adopted))
+            }
             Notice::Started { address, attempt, at } => self.started(address, *attempt, *at),
             Notice::Settled { address, item, state, attempts, took, reason, failure, tail, log, at } => {
                 let settled = Settled {
@@ -99,7 +101,9 @@ impl Teller {
                 };
                 self.settled(&settled, *item, *at)
             }
-            Notice::Retrying { address, attempt, at, failure } => self.retrying(address, *attempt, *at, failure.as_ref(), now),
+            Notice::Retrying { address, attempt, at, failure } => {
+                self.retrying(address, *attempt, *at, failure.as_ref(), now)
+            }
             Notice::Said { text } => self.one(now, Paint::Held, text.clone()),
             Notice::Ended { state, interrupted, took, at } => self.ended(*state, *interrupted, *took, *at),
         }
@@ -195,7 +199,8 @@ impl Teller {
     }
 
     fn ended(&self, state: RunState, interrupted: bool, took: u64, at: u64) -> Vec<String> {
-        let ending = Ending { state, interrupted, took, counts: &self.counts, failed: &self.failed, failures: self.failures };
+        let ending =
+            Ending { state, interrupted, took, counts: &self.counts, failed: &self.failed, failures: self.failures };
         let paint = match (interrupted, state) {
             (true, _) | (false, RunState::Cancelled | RunState::Running) => Paint::Held,
             (false, RunState::Succeeded) => Paint::Good,
@@ -225,7 +230,9 @@ impl Teller {
     fn stamped(&self, at: u64, paint: Paint, line: String) -> String {
         match &self.manner {
             Manner::Above { .. } => self.finish(&Line::default().add(paint, line)),
-            Manner::Stamped { zone } => self.finish(&Line::default().add(Paint::Plain, format!("{} {line}", clock(at, zone)))),
+            Manner::Stamped { zone } => {
+                self.finish(&Line::default().add(Paint::Plain, format!("{} {line}", clock(at, zone))))
+            }
         }
     }
 

@@ -71,7 +71,9 @@ impl<'a> Rows<'a> {
         let owner = self.fans.iter_mut().filter(|(fan, _)| is_in(&running.address, &fan.address));
         match owner.max_by_key(|(fan, _)| fan.address.len()) {
             None => self.singles.push(running),
-            Some((fan, _)) if fan.total > SMALL_FAN && now.saturating_sub(running.started) < SETTLED => self.hidden += 1,
+            Some((fan, _)) if fan.total > SMALL_FAN && now.saturating_sub(running.started) < SETTLED => {
+                self.hidden += 1
+            }
             Some((_, items)) => items.push(running),
         }
     }
@@ -162,7 +164,8 @@ impl<'a> Rows<'a> {
     fn longest_name(&self, shares: &Shares, waiting: &[(String, &Waiting)]) -> usize {
         let singles = self.singles.iter().take(shares.singles).map(|running| text::width(&running.address));
         let fans = self.fans.iter().take(shares.fans).map(|(fan, _)| text::width(&fan.address));
-        let items = self.fans.iter().take(shares.fans).flat_map(|(_, items)| items).map(|item| text::width(&item.address) + 2);
+        let items =
+            self.fans.iter().take(shares.fans).flat_map(|(_, items)| items).map(|item| text::width(&item.address) + 2);
         let waiting = waiting.iter().map(|(name, _)| text::width(name));
         singles.chain(fans).chain(items).chain(waiting).max().unwrap_or_default()
     }

@@ -80,8 +80,16 @@ fn every_attempt_in_flight_is_shown_or_counted() {
         let style = Style { width: 200, height: 24, color: false, unicode: true };
         let screen = lines(&snapshot, &style, NOW);
         // A name with an escape in it is shown without it.
-        let shown = snapshot.running.iter().filter(|r| screen.iter().any(|line| line.contains(&super::text::clean(&r.address)))).count();
-        let more = screen.iter().find_map(|line| line.trim().strip_prefix("… and ")?.split(' ').next()?.parse::<usize>().ok());
-        assert!(shown + more.unwrap_or(0) >= snapshot.running.len() + snapshot.running_more as usize, "{name}: {screen:#?}");
+        let shown = snapshot
+            .running
+            .iter()
+            .filter(|r| screen.iter().any(|line| line.contains(&super::text::clean(&r.address))))
+            .count();
+        let more =
+            screen.iter().find_map(|line| line.trim().strip_prefix("… and ")?.split(' ').next()?.parse::<usize>().ok());
+        assert!(
+            shown + more.unwrap_or(0) >= snapshot.running.len() + snapshot.running_more as usize,
+            "{name}: {screen:#?}"
+        );
     }
 }

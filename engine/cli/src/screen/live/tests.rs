@@ -111,7 +111,9 @@ async fn demo() {
     let (to_watch, watch) = watch::channel(samples::played(began, 0));
     let (to_notices, notices) = mpsc::unbounded_channel();
     let shown = tokio::spawn(show(Mode::Live { color: true, unicode: true }, names(), watch, notices));
-    to_notices.send(Notice::Began { run: "7f3a2c".into(), plan: "dump-restore".into(), resumed: false, adopted: 0 }).unwrap();
+    to_notices
+        .send(Notice::Began { run: "7f3a2c".into(), plan: "dump-restore".into(), resumed: false, adopted: 0 })
+        .unwrap();
     for tick in 0..150_u64 {
         tokio::time::sleep(Duration::from_millis(200)).await;
         to_watch.send_replace(samples::played(began, tick));
@@ -124,7 +126,9 @@ async fn demo() {
             }
         }
     }
-    to_notices.send(Notice::Ended { state: RunState::Failed, interrupted: false, took: 30_000, at: super::now() }).unwrap();
+    to_notices
+        .send(Notice::Ended { state: RunState::Failed, interrupted: false, took: 30_000, at: super::now() })
+        .unwrap();
     drop(to_notices);
     shown.await.unwrap();
 }

@@ -127,7 +127,8 @@ fn items_of_a_big_fan_out_are_not_told_but_for_their_failures() {
 fn summaries_come_often_at_first_and_seldom_later() {
     let mut teller = Teller::new(Manner::Stamped { zone: TimeZone::UTC }, names());
     let snapshot = samples::fan();
-    let day: Vec<u64> = (0..86_400_u64).filter(|second| teller.summary(&snapshot, NOW + second * 1000).is_some()).collect();
+    let day: Vec<u64> =
+        (0..86_400_u64).filter(|second| teller.summary(&snapshot, NOW + second * 1000).is_some()).collect();
     assert_eq!(day.first(), Some(&30));
     assert!(day.len() > 100 && day.len() < 250, "{}", day.len());
     let mut above = Teller::new(Manner::Above { color: false, unicode: true }, names());
