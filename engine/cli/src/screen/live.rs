@@ -55,7 +55,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn show(
     mode: Mode,
     names: Names,
-    watch: watch::Receiver<Snapshot>,
+    watch: watch::Receiver<Option<Snapshot>>,
     mut notices: mpsc::UnboundedReceiver<Notice>,
 ) {
     let (forward, inbox) = channel();
@@ -83,7 +83,7 @@ pub async fn show(
     }
 }
 
-fn write_all(mode: Mode, names: Names, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>) {
+fn write_all(mode: Mode, names: Names, watch: &watch::Receiver<Option<Snapshot>>, inbox: &Receiver<Notice>) {
     match mode {
         Mode::Live { color, unicode } => {
             Live::new(Box::new(Stderr), names, color, unicode).run(watch, inbox);
@@ -103,18 +103,19 @@ fn write_all(mode: Mode, names: Names, watch: &watch::Receiver<Snapshot>, inbox:
 
 fn plain(
     names: Names,
-    watch: &watch::Receiver<Snapshot>,
+    watch: &watch::Receiver<Option<Snapshot>>,
     inbox: &Receiver<Notice>,
     mut write: impl FnMut(&str) -> std::io::Result<()>,
 ) {
     let mut teller = Teller::new(Manner::Stamped { zone: jiff::tz::TimeZone::system() }, names);
     loop {
         let (notices, open) = wait(inbox, Duration::from_secs(1));
-        teller.learn(&watch.borrow());
+        let snapshot = watch.borrow().clone();
+        snapshot.iter().for_each(|snapshot| teller.learn(snapshot));
         let now = now();
         let mut text: Vec<String> = notices.iter().flat_map(|notice| teller.tell(notice, now)).collect();
         if open {
-            text.extend(teller.summary(&watch.borrow(), now));
+            text.extend(snapshot.and_then(|snapshot| teller.summary(&snapshot, now)));
         }
         let text: String = text.into_iter().map(|line| line + "\n").collect();
         if (!text.is_empty() && write(&text).is_err()) || !open {
@@ -148,6 +149,7 @@ struct Live {
     multi: MultiProgress,
     bar: ProgressBar,
     teller: Teller,
+    over: bool,
     color: bool,
     unicode: bool,
 }
@@ -159,34 +161,46 @@ impl Live {
         let multi = MultiProgress::with_draw_target(target);
         let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = multi.add(ProgressBar::new_spinner()).with_style(style);
-        Self { canvas, multi, bar, teller: Teller::new(Manner::Above { color, unicode }, names), color, unicode }
+        Self {
+            canvas,
+            multi,
+            bar,
+            teller: Teller::new(Manner::Above { color, unicode }, names),
+            over: false,
+            color,
+            unicode,
+        }
     }
 
-    fn run(mut self, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>) {
+    fn run(mut self, watch: &watch::Receiver<Option<Snapshot>>, inbox: &Receiver<Notice>) {
         let mut open = true;
         while open && !self.canvas.is_dead() {
             let notices;
             (notices, open) = wait(inbox, TICK);
-            self.turn(&watch.borrow().clone(), &notices, now());
+            let snapshot = watch.borrow().clone();
+            self.turn(snapshot.as_ref(), &notices, now());
         }
         self.bar.finish_and_clear();
         self.canvas.leave();
     }
 
-    fn turn(&mut self, snapshot: &Snapshot, notices: &[Notice], now: u64) {
-        self.teller.learn(snapshot);
+    fn turn(&mut self, snapshot: Option<&Snapshot>, notices: &[Notice], now: u64) {
+        snapshot.into_iter().for_each(|snapshot| self.teller.learn(snapshot));
         let told: Vec<String> = notices.iter().flat_map(|notice| self.teller.tell(notice, now)).collect();
-        let over =
-            snapshot.state != RunState::Running || notices.iter().any(|notice| matches!(notice, Notice::Ended { .. }));
-        if over {
+        // Nothing is drawn any more once the run has ended, whichever of the two says so first.
+        self.over |= notices.iter().any(|notice| matches!(notice, Notice::Ended { .. }));
+        let running = snapshot.filter(|snapshot| snapshot.state == RunState::Running && !self.over);
+        if running.is_none() {
             self.bar.set_message("");
+        }
+        if self.over {
             self.bar.finish_and_clear();
         }
         if !told.is_empty() {
             // An error was already seen by the canvas.
             let _ = self.multi.println(told.join("\n"));
         }
-        if !over {
+        if let Some(snapshot) = running {
             let (width, height) = self.canvas.size();
             let style = Style { width, height, color: self.color, unicode: self.unicode };
             self.bar.set_message(lines(snapshot, &style, now).join("\n"));

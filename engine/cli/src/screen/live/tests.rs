@@ -59,11 +59,11 @@ impl Terminal for Gone {
 fn lines_that_stay_are_written_once_and_end_with_a_line_feed() {
     let paper = Paper::default();
     let mut live = Live::new(Box::new(paper.clone()), names(), false, true);
-    live.turn(&samples::services(), &[settled("install", 3000)], NOW);
-    live.turn(&samples::services(), &[settled("configure", 4000)], NOW + 250);
+    live.turn(Some(&samples::services()), &[settled("install", 3000)], NOW);
+    live.turn(Some(&samples::services()), &[settled("configure", 4000)], NOW + 250);
     let ended = Notice::Ended { state: RunState::Succeeded, interrupted: false, took: 9000, at: NOW };
-    live.turn(&samples::services(), &[ended], NOW + 500);
-    let (_, watch) = watch::channel(Snapshot { state: RunState::Succeeded, ..samples::services() });
+    live.turn(Some(&samples::services()), &[ended], NOW + 500);
+    let (_, watch) = watch::channel(Some(Snapshot { state: RunState::Succeeded, ..samples::services() }));
     let (sender, inbox) = channel();
     drop(sender);
     live.run(&watch, &inbox);
@@ -75,7 +75,7 @@ fn lines_that_stay_are_written_once_and_end_with_a_line_feed() {
 
 #[test]
 fn a_dead_terminal_ends_the_drawing_and_nothing_else() {
-    let (_keep, watch) = watch::channel(samples::fan());
+    let (_keep, watch) = watch::channel(Some(samples::fan()));
     let (sender, inbox) = channel();
     sender.send(settled("install", 1)).unwrap();
     Live::new(Box::new(Gone), names(), true, true).run(&watch, &inbox);
@@ -84,7 +84,7 @@ fn a_dead_terminal_ends_the_drawing_and_nothing_else() {
 
 #[test]
 fn plain_lines_stop_when_nobody_reads_them() {
-    let (_keep, watch) = watch::channel(samples::fan());
+    let (_keep, watch) = watch::channel(Some(samples::fan()));
     let (sender, inbox) = channel();
     sender.send(settled("install", 1)).unwrap();
     let mut writes = 0;
@@ -97,7 +97,7 @@ fn plain_lines_stop_when_nobody_reads_them() {
 
 #[tokio::test]
 async fn showing_ends_when_the_last_sender_is_gone() {
-    let (_keep, watch) = watch::channel(samples::fan());
+    let (_keep, watch) = watch::channel(Some(samples::fan()));
     let (sender, inbox) = mpsc::unbounded_channel();
     drop(sender);
     tokio::time::timeout(Duration::from_secs(5), show(Mode::Json, names(), watch, inbox)).await.unwrap();
@@ -108,7 +108,7 @@ async fn showing_ends_when_the_last_sender_is_gone() {
 #[ignore = "draws on the terminal for half a minute, to be looked at"]
 async fn demo() {
     let began = super::now();
-    let (to_watch, watch) = watch::channel(samples::played(began, 0));
+    let (to_watch, watch) = watch::channel(None);
     let (to_notices, notices) = mpsc::unbounded_channel();
     let shown = tokio::spawn(show(Mode::Live { color: true, unicode: true }, names(), watch, notices));
     to_notices
@@ -116,7 +116,7 @@ async fn demo() {
         .unwrap();
     for tick in 0..150_u64 {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        to_watch.send_replace(samples::played(began, tick));
+        to_watch.send_replace(Some(samples::played(began, tick)));
         if tick % 10 == 0 {
             to_notices.send(settled(&format!("prepare_{}", tick / 10), 2000)).unwrap();
         }
