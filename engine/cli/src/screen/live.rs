@@ -4,6 +4,7 @@
 
 use super::canvas::{Canvas, Stderr, Terminal};
 use super::ending::Names;
+use super::feed::{Feed, Handful, is_end};
 use super::plain::{Manner, Teller};
 use super::{Style, json, lines};
 use crate::args::settings;
@@ -11,7 +12,7 @@ use flowrun_core::event::RunState;
 use flowrun_engine::driver::snapshot::{Notice, Snapshot};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -61,7 +62,7 @@ pub async fn show(
     let (forward, inbox) = channel();
     let (done, mut ended) = oneshot::channel();
     let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
-        write_all(mode, names, &watch, &inbox);
+        write_all(mode, names, Feed::new(watch, inbox));
         let _ = done.send(());
     });
     if let Err(error) = thread {
@@ -83,58 +84,43 @@ pub async fn show(
     }
 }
 
-fn write_all(mode: Mode, names: Names, watch: &watch::Receiver<Option<Snapshot>>, inbox: &Receiver<Notice>) {
+fn write_all(mode: Mode, names: Names, feed: Feed) {
     match mode {
-        Mode::Live { color, unicode } => {
-            Live::new(Box::new(Stderr), names, color, unicode).run(watch, inbox);
-        }
-        Mode::Plain => plain(names, watch, inbox, |text| std::io::stderr().lock().write_all(text.as_bytes())),
-        Mode::Json => {
-            for notice in inbox {
-                let Some(line) = json::line(&notice) else { continue };
-                let mut out = std::io::stdout().lock();
-                if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-                    return;
-                }
-            }
-        }
+        Mode::Live { color, unicode } => Live::new(Box::new(Stderr), names, color, unicode).run(feed),
+        Mode::Plain => plain(names, feed, |text| std::io::stderr().lock().write_all(text.as_bytes())),
+        Mode::Json => objects(feed, |text| {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        }),
     }
 }
 
-fn plain(
-    names: Names,
-    watch: &watch::Receiver<Option<Snapshot>>,
-    inbox: &Receiver<Notice>,
-    mut write: impl FnMut(&str) -> std::io::Result<()>,
-) {
+/// Plain lines, until the end or until nobody reads them.
+fn plain(names: Names, mut feed: Feed, mut write: impl FnMut(&str) -> std::io::Result<()>) {
     let mut teller = Teller::new(Manner::Stamped { zone: jiff::tz::TimeZone::system() }, names);
     loop {
-        let (notices, open) = wait(inbox, Duration::from_secs(1));
-        let snapshot = watch.borrow().clone();
-        snapshot.iter().for_each(|snapshot| teller.learn(snapshot));
+        let Handful { notices, closed } = feed.next(Duration::from_secs(1));
+        feed.snapshot().into_iter().for_each(|snapshot| teller.learn(snapshot));
         let now = now();
-        let mut text: Vec<String> = notices.iter().flat_map(|notice| teller.tell(notice, now)).collect();
-        if open {
-            text.extend(snapshot.and_then(|snapshot| teller.summary(&snapshot, now)));
+        let mut lines: Vec<String> = notices.iter().flat_map(|notice| teller.tell(notice, now)).collect();
+        if !closed {
+            lines.extend(feed.snapshot().and_then(|snapshot| teller.summary(snapshot, now)));
         }
-        let text: String = text.into_iter().map(|line| line + "\n").collect();
-        if (!text.is_empty() && write(&text).is_err()) || !open {
+        let text: String = lines.into_iter().map(|line| line + "\n").collect();
+        if (!text.is_empty() && write(&text).is_err()) || closed {
             return;
         }
     }
 }
 
-/// What came until now, or the first that comes within `pause`; and whether more may come.
-fn wait(inbox: &Receiver<Notice>, pause: Duration) -> (Vec<Notice>, bool) {
-    const AT_ONCE: usize = 512;
-    match inbox.recv_timeout(pause) {
-        Ok(first) => {
-            let mut notices = vec![first];
-            notices.extend(inbox.try_iter().take(AT_ONCE));
-            (notices, true)
+/// One JSON object a line, until the end or until nobody reads them.
+fn objects(mut feed: Feed, mut write: impl FnMut(&str) -> std::io::Result<()>) {
+    loop {
+        let Handful { notices, closed } = feed.next(Duration::from_secs(60));
+        let text: String = notices.iter().filter_map(json::line).map(|line| line + "\n").collect();
+        if (!text.is_empty() && write(&text).is_err()) || closed {
+            return;
         }
-        Err(RecvTimeoutError::Timeout) => (Vec::new(), true),
-        Err(RecvTimeoutError::Disconnected) => (Vec::new(), false),
     }
 }
 
@@ -172,13 +158,13 @@ impl Live {
         }
     }
 
-    fn run(mut self, watch: &watch::Receiver<Option<Snapshot>>, inbox: &Receiver<Notice>) {
-        let mut open = true;
-        while open && !self.canvas.is_dead() {
-            let notices;
-            (notices, open) = wait(inbox, TICK);
-            let snapshot = watch.borrow().clone();
-            self.turn(snapshot.as_ref(), &notices, now());
+    fn run(mut self, mut feed: Feed) {
+        loop {
+            let Handful { notices, closed } = feed.next(TICK);
+            self.turn(feed.snapshot(), &notices, now());
+            if closed || self.canvas.is_dead() {
+                break;
+            }
         }
         self.bar.finish_and_clear();
         self.canvas.leave();
@@ -188,7 +174,7 @@ impl Live {
         snapshot.into_iter().for_each(|snapshot| self.teller.learn(snapshot));
         let told: Vec<String> = notices.iter().flat_map(|notice| self.teller.tell(notice, now)).collect();
         // Nothing is drawn any more once the run has ended, whichever of the two says so first.
-        self.over |= notices.iter().any(|notice| matches!(notice, Notice::Ended { .. }));
+        self.over |= notices.iter().any(is_end);
         let running = snapshot.filter(|snapshot| snapshot.state == RunState::Running && !self.over);
         if running.is_none() {
             self.bar.set_message("");

@@ -5,6 +5,7 @@ pub mod canvas;
 pub mod columns;
 pub mod ending;
 pub mod estimate;
+pub mod feed;
 pub mod fold;
 pub mod json;
 pub mod live;
