@@ -58,7 +58,7 @@ pub fn last_line(ending: &Ending<'_>, names: &Names) -> String {
 }
 
 fn total(ending: &Ending<'_>) -> String {
-    match ending.counts.values().sum::<u32>() {
+    match ending.counts.values().copied().fold(0, u32::saturating_add) {
         1 => "1 step".to_owned(),
         total => format!("{total} steps"),
     }

@@ -100,8 +100,8 @@ fn plain(names: Names, mut feed: Feed, mut write: impl FnMut(&str) -> std::io::R
     let mut teller = Teller::new(Manner::Stamped { zone: jiff::tz::TimeZone::system() }, names);
     loop {
         let Handful { notices, closed } = feed.next(Duration::from_secs(1));
-        feed.snapshot().into_iter().for_each(|snapshot| teller.learn(snapshot));
         let now = now();
+        feed.snapshot().into_iter().for_each(|snapshot| teller.learn(snapshot, now));
         let mut lines: Vec<String> = notices.iter().flat_map(|notice| teller.tell(notice, now)).collect();
         if !closed {
             lines.extend(feed.snapshot().and_then(|snapshot| teller.summary(snapshot, now)));
@@ -171,7 +171,7 @@ impl Live {
     }
 
     fn turn(&mut self, snapshot: Option<&Snapshot>, notices: &[Notice], now: u64) {
-        snapshot.into_iter().for_each(|snapshot| self.teller.learn(snapshot));
+        snapshot.into_iter().for_each(|snapshot| self.teller.learn(snapshot, now));
         let told: Vec<String> = notices.iter().flat_map(|notice| self.teller.tell(notice, now)).collect();
         // Nothing is drawn any more once the run has ended, whichever of the two says so first.
         self.over |= notices.iter().any(is_end);
@@ -189,7 +189,7 @@ impl Live {
         if let Some(snapshot) = running {
             let (width, height) = self.canvas.size();
             let style = Style { width, height, color: self.color, unicode: self.unicode };
-            self.bar.set_message(lines(snapshot, &style, now).join("\n"));
+            self.bar.set_message(lines(snapshot, self.teller.pace(), &style, now).join("\n"));
         }
     }
 }

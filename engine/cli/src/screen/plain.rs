@@ -3,6 +3,7 @@
 
 use super::ending::{Ending, NAMED, Names, last_line};
 use super::fold::Folds;
+use super::pace::Pace;
 use super::text::{self, Line, Paint};
 use super::{estimate, waiting_name};
 use flowrun_core::event::{Failure, Final, RunState};
@@ -34,6 +35,7 @@ pub struct Teller {
     manner: Manner,
     names: Names,
     folds: Folds,
+    pace: Pace,
     counts: BTreeMap<String, u32>,
     failed: Vec<String>,
     failures: usize,
@@ -67,6 +69,7 @@ impl Teller {
             manner,
             names,
             folds: Folds::default(),
+            pace: Pace::default(),
             counts: BTreeMap::new(),
             failed: Vec::new(),
             failures: 0,
@@ -76,9 +79,16 @@ impl Teller {
     }
 
     /// Learns how the run stands.
-    pub fn learn(&mut self, snapshot: &Snapshot) {
+    pub fn learn(&mut self, snapshot: &Snapshot, now: u64) {
         self.folds.learn(snapshot);
+        self.pace.see(snapshot, now);
         self.counts.clone_from(&snapshot.counts);
+    }
+
+    /// How fast fan-outs go.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// The lines about one thing that happened.
@@ -220,7 +230,7 @@ impl Teller {
             return None;
         }
         self.next_summary = Some(now + (now.saturating_sub(began) / 20).clamp(SUMMARY.0, SUMMARY.1));
-        Some(self.stamped(now, Paint::Plain, summary_text(snapshot, now)))
+        Some(self.stamped(now, Paint::Plain, summary_text(snapshot, &self.pace, now)))
     }
 
     fn one(&self, at: u64, paint: Paint, line: String) -> Vec<String> {
@@ -288,15 +298,15 @@ fn clock(at: u64, zone: &TimeZone) -> String {
     stamp.map_or_else(|| "--:--:--".to_owned(), |stamp| stamp.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string())
 }
 
-fn summary_text(snapshot: &Snapshot, now: u64) -> String {
+fn summary_text(snapshot: &Snapshot, pace: &Pace, now: u64) -> String {
     let done = snapshot.counts.get("succeeded").copied().unwrap_or(0);
-    let total: u32 = snapshot.counts.values().sum();
+    let total = snapshot.counts.values().copied().fold(0, u32::saturating_add);
     let mut parts = vec![format!("{done} of {total} steps done")];
     if let Some(reason) = &snapshot.paused {
         parts.push(format!("paused: {reason}"));
     }
     for fan in snapshot.fans.iter().take(3) {
-        let words = estimate::fan_words(fan, now, snapshot.paused.is_some());
+        let words = estimate::fan_words(fan, pace.left(fan, now).filter(|_| snapshot.paused.is_none()));
         parts.push(format!("{}: {}", fan.address, words.first().map_or("", String::as_str)));
     }
     let in_fan = |running: &Running| snapshot.fans.iter().any(|fan| super::rows::is_in(&running.address, &fan.address));

@@ -1,7 +1,12 @@
+use super::Style;
+use super::pace::Pace;
 use super::text::width;
-use super::{Style, lines};
 use crate::screen::samples::{self, NOW};
 use flowrun_engine::driver::snapshot::Snapshot;
+
+fn lines(snapshot: &Snapshot, style: &Style, now: u64) -> Vec<String> {
+    super::lines(snapshot, &Pace::from_the_start(snapshot), style, now)
+}
 
 const WIDTHS: [usize; 5] = [5, 40, 80, 120, 200];
 
@@ -50,6 +55,31 @@ fn no_line_is_too_wide_and_no_screen_too_high() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_are_drawn_without_harm() {
+    let mut snapshot = samples::fan();
+    snapshot.started = u64::MAX;
+    for fan in &mut snapshot.fans {
+        fan.total = 0;
+        fan.weight = Some((f64::INFINITY, f64::NAN));
+        fan.counts.values_mut().for_each(|count| *count = u32::MAX);
+    }
+    snapshot.counts.values_mut().for_each(|count| *count = u32::MAX);
+    for running in &mut snapshot.running {
+        running.started = 0;
+        running.expected = Some(u64::MAX);
+        running.attempt = u32::MAX;
+        if let Some(progress) = &mut running.progress {
+            progress.done = f64::MAX;
+            progress.total = Some(f64::MIN_POSITIVE);
+        }
+    }
+    for now in [0, NOW, u64::MAX] {
+        let style = Style { width: 80, height: 24, color: true, unicode: true };
+        assert!(lines(&snapshot, &style, now).iter().all(|line| width(&super::text::clean(line)) <= 80));
     }
 }
 
