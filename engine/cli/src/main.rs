@@ -21,8 +21,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error).into(),
     };
-    let settings = Settings::new(cli.state_dir.as_deref(), &World::of_this_process());
-    match commands::dispatch(&cli, &settings) {
+    let ending = Settings::new(cli.state_dir.as_deref(), &World::of_this_process())
+        .map_err(commands::Stop::from)
+        .and_then(|settings| commands::dispatch(&cli, &settings));
+    match ending {
         Ok(exit) => exit.into(),
         Err(stop) => {
             out::say(&stop.to_string());

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 /// What holds for the whole process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    state_dir: Result<StateDir, NoStateDir>,
-    /// The state directory was named by `--state-dir`, so commands that are shown to the person must name it too.
+    /// Where runs are kept.
+    pub state_dir: StateDir,
+    /// It was named by `--state-dir`, so commands that are shown to the person must name it too.
     pub state_dir_named: bool,
     /// What the person can look at.
     pub terminal: Terminal,
@@ -75,30 +76,15 @@ impl std::fmt::Display for NoStateDir {
 impl std::error::Error for NoStateDir {}
 
 impl Settings {
-    /// Where runs are kept.
+    /// Builds the settings.
     ///
     /// # Errors
-    /// When nothing says where; many commands do not need to know.
-    pub fn state_dir(&self) -> Result<&StateDir, NoStateDir> {
-        self.state_dir.as_ref().map_err(Clone::clone)
-    }
-
-    /// How the person calls flowrun on this state directory again.
-    #[must_use]
-    pub fn flowrun(&self) -> String {
-        match &self.state_dir {
-            Ok(dir) if self.state_dir_named => format!("flowrun --state-dir {}", quoted(&dir.0)),
-            Ok(_) | Err(_) => "flowrun".to_owned(),
-        }
-    }
-
-    /// Builds the settings.
-    #[must_use]
-    pub fn new(state_dir: Option<&Path>, world: &World) -> Self {
+    /// When nothing says where the state directory is.
+    pub fn new(state_dir: Option<&Path>, world: &World) -> Result<Self, NoStateDir> {
         let dumb = world.term.as_ref().is_none_or(|term| term == "dumb");
         let color = world.no_color.is_none() && !dumb;
-        Self {
-            state_dir: place(state_dir, world).map(StateDir),
+        Ok(Self {
+            state_dir: StateDir(place(state_dir, world)?),
             state_dir_named: state_dir.is_some(),
             terminal: Terminal {
                 live: world.stderr_terminal && !dumb,
@@ -106,15 +92,8 @@ impl Settings {
                 color_out: world.stdout_terminal && color,
                 unicode: world.locale.as_ref().is_some_and(|locale| is_utf8(&locale.to_string_lossy())),
             },
-        }
+        })
     }
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let harmless = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
-    if !text.is_empty() && text.chars().all(harmless) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn place(named: Option<&Path>, world: &World) -> Result<PathBuf, NoStateDir> {
@@ -144,7 +123,7 @@ mod tests {
     use std::path::Path;
 
     fn dir(world: &World) -> Result<String, NoStateDir> {
-        Settings::new(None, world).state_dir().map(|dir| dir.0.display().to_string())
+        Settings::new(None, world).map(|settings| settings.state_dir.0.display().to_string())
     }
 
     fn person() -> World {
@@ -154,11 +133,8 @@ mod tests {
     #[test]
     fn the_option_wins_over_the_environment() {
         let world = World { state_dir: Some("/env".into()), root: true, ..person() };
-        let settings = Settings::new(Some(Path::new("/named")), &world);
-        assert_eq!(settings.state_dir().unwrap().0.as_path(), Path::new("/named"));
-        assert_eq!(settings.flowrun(), "flowrun --state-dir /named");
-        assert_eq!(Settings::new(Some(Path::new("a b's")), &world).flowrun(), r"flowrun --state-dir 'a b'\''s'");
-        assert_eq!(Settings::new(None, &world).flowrun(), "flowrun");
+        let settings = Settings::new(Some(Path::new("/named")), &world).unwrap();
+        assert_eq!((settings.state_dir.0.as_path(), settings.state_dir_named), (Path::new("/named"), true));
         assert_eq!(dir(&world).unwrap(), "/env");
     }
 
@@ -182,9 +158,8 @@ mod tests {
 
     #[test]
     fn no_color_and_dumb_terminals_are_honoured() {
-        let world =
-            World { stderr_terminal: true, term: Some("xterm".into()), locale: Some("de_AT.UTF-8".into()), ..person() };
-        let terminal = |world: &World| Settings::new(None, world).terminal;
+        let world = World { stderr_terminal: true, term: Some("xterm".into()), locale: Some("de_AT.UTF-8".into()), ..person() };
+        let terminal = |world: &World| Settings::new(None, world).unwrap().terminal;
         assert!(terminal(&world).live && terminal(&world).color_err && terminal(&world).unicode);
         let plain = terminal(&World { no_color: Some("1".into()), ..world.clone() });
         assert!(plain.live && !plain.color_err);

@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Adopt;
 use crate::args::settings::Settings;
+use crate::args::Adopt;
 use crate::exit::Exit;
 
 /// Adopts a process.

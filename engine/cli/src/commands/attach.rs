@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Attach;
 use crate::args::settings::Settings;
+use crate::args::Attach;
 use crate::exit::Exit;
 
 /// Follows a run.

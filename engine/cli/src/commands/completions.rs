@@ -12,8 +12,7 @@ use clap::CommandFactory;
 /// # Errors
 /// When they cannot be written.
 pub fn completions(args: &Completions) -> Ending {
-    out::data(&script(args.shell))
-        .map_err(|error| Stop::new(Exit::Failed, format!("cannot write the completions: {error}")))?;
+    out::data(&script(args.shell)).map_err(|error| Stop::new(Exit::Failed, format!("cannot write the completions: {error}")))?;
     Ok(Exit::Succeeded)
 }
 

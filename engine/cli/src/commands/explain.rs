@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Explain;
 use crate::args::settings::Settings;
+use crate::args::Explain;
 use crate::exit::Exit;
 
 /// Explains a plan or a resume.

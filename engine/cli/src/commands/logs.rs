@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Logs;
 use crate::args::settings::Settings;
+use crate::args::Logs;
 use crate::exit::Exit;
 
 /// Shows logs.

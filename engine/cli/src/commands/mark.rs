@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Mark;
 use crate::args::settings::Settings;
+use crate::args::Mark;
 use crate::exit::Exit;
 
 /// Records a verdict.

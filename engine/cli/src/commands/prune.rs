@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Prune;
 use crate::args::settings::Settings;
+use crate::args::Prune;
 use crate::exit::Exit;
 
 /// Removes old runs.

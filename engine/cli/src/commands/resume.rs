@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Resume;
 use crate::args::settings::Settings;
+use crate::args::Resume;
 use crate::exit::Exit;
 
 /// Goes on with a run.

@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Run;
 use crate::args::settings::Settings;
+use crate::args::Run;
 use crate::exit::Exit;
 
 /// Runs a plan.

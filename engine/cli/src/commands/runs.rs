@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Listing;
 use crate::args::settings::Settings;
+use crate::args::Listing;
 use crate::exit::Exit;
 
 /// Lists the runs.

@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Steps;
 use crate::args::settings::Settings;
+use crate::args::Steps;
 use crate::exit::Exit;
 
 /// Lists or describes step types.

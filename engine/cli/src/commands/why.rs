@@ -2,8 +2,8 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::Why;
 use crate::args::settings::Settings;
+use crate::args::Why;
 use crate::exit::Exit;
 
 /// Says why.

@@ -14,9 +14,9 @@ const HANDFUL: usize = 4096;
 /// The two streams of a run.
 #[derive(Debug)]
 pub struct Feed {
-    watch: watch::Receiver<Option<Snapshot>>,
+    watch: watch::Receiver<Snapshot>,
     inbox: Receiver<Notice>,
-    snapshot: Option<Snapshot>,
+    snapshot: Snapshot,
 }
 
 /// What came.
@@ -31,8 +31,9 @@ pub struct Handful {
 impl Feed {
     /// A feed from the driver's two ends.
     #[must_use]
-    pub fn new(watch: watch::Receiver<Option<Snapshot>>, inbox: Receiver<Notice>) -> Self {
-        Self { watch, inbox, snapshot: None }
+    pub fn new(watch: watch::Receiver<Snapshot>, inbox: Receiver<Notice>) -> Self {
+        let snapshot = watch.borrow().clone();
+        Self { watch, inbox, snapshot }
     }
 
     /// Waits for notices, at most for `pause`.
@@ -58,8 +59,8 @@ impl Feed {
 
     /// The newest snapshot.
     #[must_use]
-    pub fn snapshot(&self) -> Option<&Snapshot> {
-        self.snapshot.as_ref()
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 }
 

@@ -56,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn show(
     mode: Mode,
     names: Names,
-    watch: watch::Receiver<Option<Snapshot>>,
+    watch: watch::Receiver<Snapshot>,
     mut notices: mpsc::UnboundedReceiver<Notice>,
 ) {
     let (forward, inbox) = channel();
@@ -101,10 +101,10 @@ fn plain(names: Names, mut feed: Feed, mut write: impl FnMut(&str) -> std::io::R
     loop {
         let Handful { notices, closed } = feed.next(Duration::from_secs(1));
         let now = now();
-        feed.snapshot().into_iter().for_each(|snapshot| teller.learn(snapshot, now));
+        teller.learn(feed.snapshot(), now);
         let mut lines: Vec<String> = notices.iter().flat_map(|notice| teller.tell(notice, now)).collect();
         if !closed {
-            lines.extend(feed.snapshot().and_then(|snapshot| teller.summary(snapshot, now)));
+            lines.extend(teller.summary(feed.snapshot(), now));
         }
         let text: String = lines.into_iter().map(|line| line + "\n").collect();
         if (!text.is_empty() && write(&text).is_err()) || closed {
@@ -127,6 +127,11 @@ fn objects(mut feed: Feed, mut write: impl FnMut(&str) -> std::io::Result<()>) {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The driver has said something yet.
+fn is_known(snapshot: &Snapshot) -> bool {
+    !snapshot.run.is_empty()
 }
 
 /// A screen that is drawn again and again, with lines that stay above it.
@@ -170,12 +175,13 @@ impl Live {
         self.canvas.leave();
     }
 
-    fn turn(&mut self, snapshot: Option<&Snapshot>, notices: &[Notice], now: u64) {
-        snapshot.into_iter().for_each(|snapshot| self.teller.learn(snapshot, now));
+    fn turn(&mut self, snapshot: &Snapshot, notices: &[Notice], now: u64) {
+        self.teller.learn(snapshot, now);
         let told: Vec<String> = notices.iter().flat_map(|notice| self.teller.tell(notice, now)).collect();
         // Nothing is drawn any more once the run has ended, whichever of the two says so first.
         self.over |= notices.iter().any(is_end);
-        let running = snapshot.filter(|snapshot| snapshot.state == RunState::Running && !self.over);
+        let running =
+            Some(snapshot).filter(|snapshot| is_known(snapshot) && snapshot.state == RunState::Running && !self.over);
         if running.is_none() {
             self.bar.set_message("");
         }

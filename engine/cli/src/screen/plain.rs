@@ -221,7 +221,8 @@ impl Teller {
 
     /// From time to time, how far all is: often at first, seldom in a run of days. Only without a terminal.
     pub fn summary(&mut self, snapshot: &Snapshot, now: u64) -> Option<String> {
-        if matches!(self.manner, Manner::Above { .. }) || snapshot.state != RunState::Running {
+        if matches!(self.manner, Manner::Above { .. }) || snapshot.state != RunState::Running || snapshot.run.is_empty()
+        {
             return None;
         }
         let began = *self.began.get_or_insert(now);

@@ -257,3 +257,8 @@ pub fn failures() -> Vec<Notice> {
         at: NOW,
     }]
 }
+
+/// Before the driver has said anything.
+pub fn unknown() -> Snapshot {
+    Snapshot { run: String::new(), plan: String::new(), started: 0, now: 0, ..run(0, &[]) }
+}

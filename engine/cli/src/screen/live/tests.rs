@@ -60,11 +60,11 @@ impl Terminal for Gone {
 fn lines_that_stay_are_written_once_and_end_with_a_line_feed() {
     let paper = Paper::default();
     let mut live = Live::new(Box::new(paper.clone()), names(), false, true);
-    live.turn(Some(&samples::services()), &[settled("install", 3000)], NOW);
-    live.turn(Some(&samples::services()), &[settled("configure", 4000)], NOW + 250);
+    live.turn(&samples::services(), &[settled("install", 3000)], NOW);
+    live.turn(&samples::services(), &[settled("configure", 4000)], NOW + 250);
     let ended = Notice::Ended { state: RunState::Succeeded, interrupted: false, took: 9000, at: NOW };
-    live.turn(Some(&samples::services()), &[ended], NOW + 500);
-    let (_, watch) = watch::channel(Some(Snapshot { state: RunState::Succeeded, ..samples::services() }));
+    live.turn(&samples::services(), &[ended], NOW + 500);
+    let (_, watch) = watch::channel(Snapshot { state: RunState::Succeeded, ..samples::services() });
     let (sender, inbox) = channel();
     drop(sender);
     live.run(Feed::new(watch, inbox));
@@ -76,7 +76,7 @@ fn lines_that_stay_are_written_once_and_end_with_a_line_feed() {
 
 #[test]
 fn a_dead_terminal_ends_the_drawing_and_nothing_else() {
-    let (_keep, watch) = watch::channel(Some(samples::fan()));
+    let (_keep, watch) = watch::channel(samples::fan());
     let (sender, inbox) = channel();
     sender.send(settled("install", 1)).unwrap();
     Live::new(Box::new(Gone), names(), true, true).run(Feed::new(watch, inbox));
@@ -85,7 +85,7 @@ fn a_dead_terminal_ends_the_drawing_and_nothing_else() {
 
 #[test]
 fn plain_lines_stop_when_nobody_reads_them() {
-    let (_keep, watch) = watch::channel(Some(samples::fan()));
+    let (_keep, watch) = watch::channel(samples::fan());
     let (sender, inbox) = channel();
     sender.send(settled("install", 1)).unwrap();
     let mut writes = 0;
@@ -98,7 +98,7 @@ fn plain_lines_stop_when_nobody_reads_them() {
 
 #[test]
 fn programs_get_every_event_in_order() {
-    let (_keep, watch) = watch::channel(None);
+    let (_keep, watch) = watch::channel(samples::unknown());
     let (sender, inbox) = channel();
     for item in 0..10_000 {
         sender.send(settled(&format!("f/{item}"), item)).unwrap();
@@ -115,7 +115,7 @@ fn programs_get_every_event_in_order() {
 
 #[tokio::test]
 async fn showing_ends_when_the_last_sender_is_gone() {
-    let (_keep, watch) = watch::channel(Some(samples::fan()));
+    let (_keep, watch) = watch::channel(samples::fan());
     let (sender, inbox) = mpsc::unbounded_channel();
     drop(sender);
     tokio::time::timeout(Duration::from_secs(5), show(Mode::Json, names(), watch, inbox)).await.unwrap();
@@ -126,7 +126,7 @@ async fn showing_ends_when_the_last_sender_is_gone() {
 #[ignore = "draws on the terminal for half a minute, to be looked at"]
 async fn demo() {
     let began = super::now();
-    let (to_watch, watch) = watch::channel(None);
+    let (to_watch, watch) = watch::channel(samples::unknown());
     let (to_notices, notices) = mpsc::unbounded_channel();
     let shown = tokio::spawn(show(Mode::Live { color: true, unicode: true }, names(), watch, notices));
     to_notices
@@ -134,7 +134,7 @@ async fn demo() {
         .unwrap();
     for tick in 0..150_u64 {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        to_watch.send_replace(Some(samples::played(began, tick)));
+        to_watch.send_replace(samples::played(began, tick));
         if tick % 10 == 0 {
             to_notices.send(settled(&format!("prepare_{}", tick / 10), 2000)).unwrap();
         }
