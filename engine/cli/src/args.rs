@@ -12,7 +12,12 @@ use std::time::Duration;
 /// Runs plans that take days and loses nothing when anything fails.
 #[derive(Debug, Parser)]
 #[command(name = "flowrun", version, override_usage = "flowrun [OPTIONS] PLAN\n       flowrun [OPTIONS] COMMAND", after_help = AFTER_HELP)]
-#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true, infer_long_args = false)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    infer_long_args = false
+)]
 pub struct Cli {
     /// Where runs are kept [default: $FLOWRUN_STATE_DIR, else /var/lib/flowrun for root, else $XDG_STATE_HOME/flowrun]
     #[arg(long, global = true, value_name = "DIR")]
@@ -380,7 +385,9 @@ fn explained(error: clap::Error, word: Option<&str>) -> clap::Error {
         Some(near) => format!("did you mean `{near}`?"),
         None => "`flowrun --help` lists the commands".to_owned(),
     };
-    let text = format!("no such command: `{word}`\n  = help: {help}\n  = help: a plan is given by its path: `flowrun ./{word}`");
+    let text = format!(
+        "no such command: `{word}`\n  = help: {help}\n  = help: a plan is given by its path: `flowrun ./{word}`"
+    );
     Cli::command().error(clap::error::ErrorKind::InvalidSubcommand, text)
 }
 

@@ -74,7 +74,10 @@ fn every_command_is_understood() {
     for line in lines {
         command(line);
     }
-    let Command::Mark(mark) = parse(["flowrun", "mark", "7f", "a", "done", "--because", "looked at it"].map(OsString::from).into()).unwrap().command
+    let Command::Mark(mark) =
+        parse(["flowrun", "mark", "7f", "a", "done", "--because", "looked at it"].map(OsString::from).into())
+            .unwrap()
+            .command
     else {
         panic!("no mark")
     };

@@ -66,7 +66,9 @@ impl Columns {
         }
         let line = line.add(Paint::Dim, text::right(&text::duration(cells.elapsed), TIME));
         match cells.share.filter(|_| self.bar > 0) {
-            Some(share) => self.with_bar(line, share).add(Paint::Plain, format!("  {}", fitting(&cells.words, self.rest))),
+            Some(share) => {
+                self.with_bar(line, share).add(Paint::Plain, format!("  {}", fitting(&cells.words, self.rest)))
+            }
             None => {
                 let room = self.rest + if self.bar > 0 { self.bar + 4 } else { 0 };
                 line.add(Paint::Plain, format!("  {}", fitting(&cells.words, room)))
@@ -83,6 +85,6 @@ impl Columns {
 
 fn fitting(words: &[String], room: usize) -> &str {
     let mut words = words.iter().filter(|words| !words.is_empty());
-    let last = words.clone().last();
+    let last = words.clone().next_back();
     words.find(|words| text::width(words) <= room).or(last).map_or("", String::as_str)
 }

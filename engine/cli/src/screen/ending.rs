@@ -45,15 +45,20 @@ pub fn last_line(ending: &Ending<'_>, names: &Names) -> String {
     match ending.state {
         RunState::Succeeded => format!("run {run} succeeded in {took}: {}", done(ending)),
         RunState::Failed => {
-            format!("run {run} failed after {took}: {}; mend the cause, then: {flowrun} resume {run}", what_failed(ending))
+            format!(
+                "run {run} failed after {took}: {}; mend the cause, then: {flowrun} resume {run}",
+                what_failed(ending)
+            )
         }
         RunState::Cancelled => format!("run {run} cancelled after {took}: {}", done(ending)),
-        RunState::Running => format!("run {run} waits for a person: {}; see for what: {flowrun} status {run}", done(ending)),
+        RunState::Running => {
+            format!("run {run} waits for a person: {}; see for what: {flowrun} status {run}", done(ending))
+        }
     }
 }
 
 fn total(ending: &Ending<'_>) -> String {
-    match ending.counts.values().sum::<u32>() {
+    match ending.counts.values().copied().fold(0, u32::saturating_add) {
         1 => "1 step".to_owned(),
         total => format!("{total} steps"),
     }
@@ -95,7 +100,10 @@ mod tests {
         let failed: Vec<String> = failed.iter().map(|address| (*address).to_owned()).collect();
         let named = failed.get(..NAMED).unwrap_or(&failed);
         let names = Names { run: "7f3a".into(), flowrun: "flowrun".into() };
-        last_line(&Ending { state, interrupted, took: 4_320_000, counts: &counts, failed: named, failures: failed.len() }, &names)
+        last_line(
+            &Ending { state, interrupted, took: 4_320_000, counts: &counts, failed: named, failures: failed.len() },
+            &names,
+        )
     }
 
     #[test]

@@ -39,8 +39,15 @@ impl Share {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "estimates are coarse; `as` saturates")]
-fn scale(ms: u64, factor: f64) -> u64 {
+/// A duration times a factor.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "estimates are coarse; `as` saturates"
+)]
+pub fn scale(ms: u64, factor: f64) -> u64 {
     (ms as f64 * factor) as u64
 }
 
@@ -66,8 +73,11 @@ pub fn count(fan: &Fan, word: &str) -> u32 {
     fan.counts.get(word).copied().unwrap_or(0)
 }
 
-fn ended(fan: &Fan) -> u32 {
-    ["succeeded", "failed", "skipped", "cancelled"].iter().map(|word| count(fan, word)).sum::<u32>().min(fan.total)
+/// Items that ended, one way or another.
+#[must_use]
+pub fn ended(fan: &Fan) -> u32 {
+    let counts = ["succeeded", "failed", "skipped", "cancelled"].map(|word| count(fan, word));
+    counts.into_iter().fold(0, u32::saturating_add).min(fan.total)
 }
 
 /// How long an attempt may still take, in words.
@@ -84,22 +94,6 @@ pub fn left(running: &Running, now: u64) -> Option<String> {
         // It takes longer than it used to: how much longer, nobody knows.
         Some(_) | None => Some(format!("usually {}", text::estimate(usual).trim_start_matches('~'))),
     }
-}
-
-/// How long a fan-out may still take: only when so many items ended that those in flight weigh little.
-#[must_use]
-pub fn fan_left(fan: &Fan, now: u64) -> Option<String> {
-    let worked = count(fan, "succeeded") + count(fan, "failed");
-    if worked < 5 || worked < count(fan, "running").saturating_mul(2) {
-        return None;
-    }
-    let share = match fan.weight {
-        Some((done, total)) if total > 0.0 => Share::of(done, total)?,
-        // Items that were skipped cost nothing and say nothing about the others.
-        Some(_) | None => Share::of(f64::from(worked), f64::from(fan.total.saturating_sub(ended(fan) - worked.min(ended(fan)))))?,
-    };
-    let ms = share.left(now.saturating_sub(fan.started))?;
-    Some(format!("{} left", text::estimate(ms)))
 }
 
 /// `4.2/9.1 GiB`, `12/400 tables`; nothing for percents, which the bar tells.
@@ -131,13 +125,13 @@ pub fn amount(progress: &Progress) -> Option<String> {
 
 /// `112/400 done, 3 failed, 8 running, ~2h 10m left`, and shorter ways to say it.
 #[must_use]
-pub fn fan_words(fan: &Fan, now: u64, paused: bool) -> Vec<String> {
+pub fn fan_words(fan: &Fan, left: Option<String>) -> Vec<String> {
     let done = format!("{}/{}", count(fan, "succeeded"), fan.total);
     let part = |word: &str| match count(fan, word) {
         0 => String::new(),
         count => format!(", {count} {word}"),
     };
-    let left = fan_left(fan, now).filter(|_| !paused).map_or_else(String::new, |left| format!(", {left}"));
+    let left = left.map_or_else(String::new, |left| format!(", {left}"));
     let (failed, lost) = (part("failed"), part("lost"));
     vec![
         format!("{done} done{failed}{lost}{}{}{}{left}", part("skipped"), part("cancelled"), part("running")),
@@ -171,10 +165,9 @@ pub fn running_words(running: &Running, now: u64) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Share, amount, fan_left, left, share};
-    use flowrun_engine::driver::snapshot::{Fan, Running};
+    use super::{Share, amount, left, share};
+    use flowrun_engine::driver::snapshot::Running;
     use flowrun_sdk::Progress;
-    use std::collections::BTreeMap;
 
     fn at(done: f64, total: Option<f64>) -> Running {
         Running {
@@ -198,12 +191,22 @@ mod tests {
 
     #[test]
     fn numbers_without_sense_give_no_bar_and_no_estimate() {
-        let cases = [(11.0, 10.0), (-1.0, 10.0), (f64::NAN, 10.0), (1.0, 0.0), (1.0, f64::INFINITY), (f64::INFINITY, f64::INFINITY)];
+        let cases = [
+            (11.0, 10.0),
+            (-1.0, 10.0),
+            (f64::NAN, 10.0),
+            (1.0, 0.0),
+            (1.0, f64::INFINITY),
+            (f64::INFINITY, f64::INFINITY),
+        ];
         for (done, total) in cases {
             assert_eq!(share(&at(done, Some(total))), None, "{done} of {total}");
             assert_eq!(left(&at(done, Some(total)), 100_000), None);
         }
-        assert_eq!(amount(&Progress { done: 11.0, total: Some(10.0), unit: "tables".into() }).as_deref(), Some("11 tables"));
+        assert_eq!(
+            amount(&Progress { done: 11.0, total: Some(10.0), unit: "tables".into() }).as_deref(),
+            Some("11 tables")
+        );
     }
 
     #[test]
@@ -218,20 +221,5 @@ mod tests {
         let running = Running { expected: Some(60_000), ..at(0.0, None) };
         assert_eq!(left(&running, 20_000).as_deref(), Some("~40s left"));
         assert_eq!(left(&running, 61_000).as_deref(), Some("usually 1m"));
-    }
-
-    #[test]
-    fn a_fan_out_is_estimated_only_after_enough_items() {
-        let fan = |succeeded: u32, running: u32, weight| Fan {
-            address: "f".into(),
-            total: 100,
-            counts: BTreeMap::from([("succeeded".to_owned(), succeeded), ("running".to_owned(), running)]),
-            started: 0,
-            weight,
-        };
-        assert_eq!(fan_left(&fan(4, 1, None), 60_000), None);
-        assert_eq!(fan_left(&fan(10, 8, None), 60_000), None);
-        assert_eq!(fan_left(&fan(20, 8, None), 60_000).as_deref(), Some("~4m left"));
-        assert_eq!(fan_left(&fan(20, 8, Some((50.0, 100.0))), 60_000).as_deref(), Some("~1m left"));
     }
 }

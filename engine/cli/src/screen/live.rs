@@ -4,6 +4,7 @@
 
 use super::canvas::{Canvas, Stderr, Terminal};
 use super::ending::Names;
+use super::feed::{Feed, Handful, is_end};
 use super::plain::{Manner, Teller};
 use super::{Style, json, lines};
 use crate::args::settings;
@@ -11,7 +12,7 @@ use flowrun_core::event::RunState;
 use flowrun_engine::driver::snapshot::{Notice, Snapshot};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -52,11 +53,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Shows a run until the senders of notices are gone and the last line is written. A watch whose sender is gone is
 /// shown as it was.
-pub async fn show(mode: Mode, names: Names, watch: watch::Receiver<Snapshot>, mut notices: mpsc::UnboundedReceiver<Notice>) {
+pub async fn show(
+    mode: Mode,
+    names: Names,
+    watch: watch::Receiver<Snapshot>,
+    mut notices: mpsc::UnboundedReceiver<Notice>,
+) {
     let (forward, inbox) = channel();
     let (done, mut ended) = oneshot::channel();
     let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
-        write_all(mode, names, &watch, &inbox);
+        write_all(mode, names, Feed::new(watch, inbox));
         let _ = done.send(());
     });
     if let Err(error) = thread {
@@ -78,52 +84,43 @@ pub async fn show(mode: Mode, names: Names, watch: watch::Receiver<Snapshot>, mu
     }
 }
 
-fn write_all(mode: Mode, names: Names, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>) {
+fn write_all(mode: Mode, names: Names, feed: Feed) {
     match mode {
-        Mode::Live { color, unicode } => {
-            Live::new(Box::new(Stderr), names, color, unicode).run(watch, inbox);
-        }
-        Mode::Plain => plain(names, watch, inbox, |text| std::io::stderr().lock().write_all(text.as_bytes())),
-        Mode::Json => {
-            for notice in inbox {
-                let Some(line) = json::line(&notice) else { continue };
-                let mut out = std::io::stdout().lock();
-                if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-                    return;
-                }
-            }
-        }
+        Mode::Live { color, unicode } => Live::new(Box::new(Stderr), names, color, unicode).run(feed),
+        Mode::Plain => plain(names, feed, |text| std::io::stderr().lock().write_all(text.as_bytes())),
+        Mode::Json => objects(feed, |text| {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        }),
     }
 }
 
-fn plain(names: Names, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>, mut write: impl FnMut(&str) -> std::io::Result<()>) {
+/// Plain lines, until the end or until nobody reads them.
+fn plain(names: Names, mut feed: Feed, mut write: impl FnMut(&str) -> std::io::Result<()>) {
     let mut teller = Teller::new(Manner::Stamped { zone: jiff::tz::TimeZone::system() }, names);
     loop {
-        let (notices, open) = wait(inbox, Duration::from_secs(1));
-        teller.learn(&watch.borrow());
+        let Handful { notices, closed } = feed.next(Duration::from_secs(1));
         let now = now();
-        let mut text: Vec<String> = notices.iter().flat_map(|notice| teller.tell(notice, now)).collect();
-        if open {
-            text.extend(teller.summary(&watch.borrow(), now));
+        teller.learn(feed.snapshot(), now);
+        let mut lines: Vec<String> = notices.iter().flat_map(|notice| teller.tell(notice, now)).collect();
+        if !closed {
+            lines.extend(teller.summary(feed.snapshot(), now));
         }
-        let text: String = text.into_iter().map(|line| line + "\n").collect();
-        if (!text.is_empty() && write(&text).is_err()) || !open {
+        let text: String = lines.into_iter().map(|line| line + "\n").collect();
+        if (!text.is_empty() && write(&text).is_err()) || closed {
             return;
         }
     }
 }
 
-/// What came until now, or the first that comes within `pause`; and whether more may come.
-fn wait(inbox: &Receiver<Notice>, pause: Duration) -> (Vec<Notice>, bool) {
-    const AT_ONCE: usize = 512;
-    match inbox.recv_timeout(pause) {
-        Ok(first) => {
-            let mut notices = vec![first];
-            notices.extend(inbox.try_iter().take(AT_ONCE));
-            (notices, true)
+/// One JSON object a line, until the end or until nobody reads them.
+fn objects(mut feed: Feed, mut write: impl FnMut(&str) -> std::io::Result<()>) {
+    loop {
+        let Handful { notices, closed } = feed.next(Duration::from_secs(60));
+        let text: String = notices.iter().filter_map(json::line).map(|line| line + "\n").collect();
+        if (!text.is_empty() && write(&text).is_err()) || closed {
+            return;
         }
-        Err(RecvTimeoutError::Timeout) => (Vec::new(), true),
-        Err(RecvTimeoutError::Disconnected) => (Vec::new(), false),
     }
 }
 
@@ -132,12 +129,18 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The driver has said something yet.
+fn is_known(snapshot: &Snapshot) -> bool {
+    !snapshot.run.is_empty()
+}
+
 /// A screen that is drawn again and again, with lines that stay above it.
 struct Live {
     canvas: Canvas,
     multi: MultiProgress,
     bar: ProgressBar,
     teller: Teller,
+    over: bool,
     color: bool,
     unicode: bool,
 }
@@ -149,36 +152,50 @@ impl Live {
         let multi = MultiProgress::with_draw_target(target);
         let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = multi.add(ProgressBar::new_spinner()).with_style(style);
-        Self { canvas, multi, bar, teller: Teller::new(Manner::Above { color, unicode }, names), color, unicode }
+        Self {
+            canvas,
+            multi,
+            bar,
+            teller: Teller::new(Manner::Above { color, unicode }, names),
+            over: false,
+            color,
+            unicode,
+        }
     }
 
-    fn run(mut self, watch: &watch::Receiver<Snapshot>, inbox: &Receiver<Notice>) {
-        let mut open = true;
-        while open && !self.canvas.is_dead() {
-            let notices;
-            (notices, open) = wait(inbox, TICK);
-            self.turn(&watch.borrow().clone(), &notices, now());
+    fn run(mut self, mut feed: Feed) {
+        loop {
+            let Handful { notices, closed } = feed.next(TICK);
+            self.turn(feed.snapshot(), &notices, now());
+            if closed || self.canvas.is_dead() {
+                break;
+            }
         }
         self.bar.finish_and_clear();
         self.canvas.leave();
     }
 
     fn turn(&mut self, snapshot: &Snapshot, notices: &[Notice], now: u64) {
-        self.teller.learn(snapshot);
+        self.teller.learn(snapshot, now);
         let told: Vec<String> = notices.iter().flat_map(|notice| self.teller.tell(notice, now)).collect();
-        let over = snapshot.state != RunState::Running || notices.iter().any(|notice| matches!(notice, Notice::Ended { .. }));
-        if over {
+        // Nothing is drawn any more once the run has ended, whichever of the two says so first.
+        self.over |= notices.iter().any(is_end);
+        let running =
+            Some(snapshot).filter(|snapshot| is_known(snapshot) && snapshot.state == RunState::Running && !self.over);
+        if running.is_none() {
             self.bar.set_message("");
+        }
+        if self.over {
             self.bar.finish_and_clear();
         }
         if !told.is_empty() {
             // An error was already seen by the canvas.
             let _ = self.multi.println(told.join("\n"));
         }
-        if !over {
+        if let Some(snapshot) = running {
             let (width, height) = self.canvas.size();
             let style = Style { width, height, color: self.color, unicode: self.unicode };
-            self.bar.set_message(lines(snapshot, &style, now).join("\n"));
+            self.bar.set_message(lines(snapshot, self.teller.pace(), &style, now).join("\n"));
         }
     }
 }

@@ -5,15 +5,18 @@ pub mod canvas;
 pub mod columns;
 pub mod ending;
 pub mod estimate;
+pub mod feed;
 pub mod fold;
 pub mod json;
 pub mod live;
+pub mod pace;
 pub mod plain;
 pub mod rows;
 #[cfg(test)]
 pub mod samples;
 pub mod text;
 
+use self::pace::Pace;
 use self::rows::{Kind, Rows};
 use self::text::{Line, Paint};
 use flowrun_core::event::RunState;
@@ -35,16 +38,16 @@ pub struct Style {
 /// More rows than this are not read.
 const MAX_ROWS: usize = 32;
 
-/// The screen, no line wider than `style.width` and fewer lines than `style.height`.
+/// The screen, as a watcher of this pace sees it: no line wider than `style.width` and fewer lines than `style.height`.
 #[must_use]
-pub fn lines(snapshot: &Snapshot, style: &Style, now: u64) -> Vec<String> {
+pub fn lines(snapshot: &Snapshot, pace: &Pace, style: &Style, now: u64) -> Vec<String> {
     let room = style.height.saturating_sub(1).clamp(1, MAX_ROWS);
     let mut out = vec![head(snapshot, style, now)];
     if let Some(reason) = &snapshot.paused {
         out.push(Line::default().add(Paint::Held, format!("paused: {reason}")));
     }
     out.truncate(room);
-    let rows = Rows::new(snapshot, now);
+    let rows = Rows::new(snapshot, pace, now);
     let shown = rows.shares(room - out.len());
     rows.draw(&shown, style, now, &mut out);
     out.iter().map(|line| line.fit(style.width, style.unicode, style.color)).collect()
@@ -77,7 +80,7 @@ fn short_id(id: &str) -> &str {
 
 fn done_of(snapshot: &Snapshot) -> (u32, u32) {
     let of = |word: &str| snapshot.counts.get(word).copied().unwrap_or(0);
-    (of("succeeded"), snapshot.counts.values().sum())
+    (of("succeeded"), snapshot.counts.values().copied().fold(0, u32::saturating_add))
 }
 
 fn add_counts(mut line: Line, snapshot: &Snapshot) -> Line {

@@ -3,6 +3,7 @@
 
 use super::ending::{Ending, NAMED, Names, last_line};
 use super::fold::Folds;
+use super::pace::Pace;
 use super::text::{self, Line, Paint};
 use super::{estimate, waiting_name};
 use flowrun_core::event::{Failure, Final, RunState};
@@ -34,6 +35,7 @@ pub struct Teller {
     manner: Manner,
     names: Names,
     folds: Folds,
+    pace: Pace,
     counts: BTreeMap<String, u32>,
     failed: Vec<String>,
     failures: usize,
@@ -67,6 +69,7 @@ impl Teller {
             manner,
             names,
             folds: Folds::default(),
+            pace: Pace::default(),
             counts: BTreeMap::new(),
             failed: Vec::new(),
             failures: 0,
@@ -76,15 +79,24 @@ impl Teller {
     }
 
     /// Learns how the run stands.
-    pub fn learn(&mut self, snapshot: &Snapshot) {
+    pub fn learn(&mut self, snapshot: &Snapshot, now: u64) {
         self.folds.learn(snapshot);
+        self.pace.see(snapshot, now);
         self.counts.clone_from(&snapshot.counts);
+    }
+
+    /// How fast fan-outs go.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// The lines about one thing that happened.
     pub fn tell(&mut self, notice: &Notice, now: u64) -> Vec<String> {
         match notice {
-            Notice::Began { run, plan, resumed, adopted } => self.one(now, Paint::Plain, began(run, plan, *resumed, *adopted)),
+            Notice::Began { run, plan, resumed, adopted } => {
+                self.one(now, Paint::Plain, began(run, plan, *resumed, *adopted))
+            }
             Notice::Started { address, attempt, at } => self.started(address, *attempt, *at),
             Notice::Settled { address, item, state, attempts, took, reason, failure, tail, log, at } => {
                 let settled = Settled {
@@ -99,7 +111,9 @@ impl Teller {
                 };
                 self.settled(&settled, *item, *at)
             }
-            Notice::Retrying { address, attempt, at, failure } => self.retrying(address, *attempt, *at, failure.as_ref(), now),
+            Notice::Retrying { address, attempt, at, failure } => {
+                self.retrying(address, *attempt, *at, failure.as_ref(), now)
+            }
             Notice::Said { text } => self.one(now, Paint::Held, text.clone()),
             Notice::Ended { state, interrupted, took, at } => self.ended(*state, *interrupted, *took, *at),
         }
@@ -195,7 +209,8 @@ impl Teller {
     }
 
     fn ended(&self, state: RunState, interrupted: bool, took: u64, at: u64) -> Vec<String> {
-        let ending = Ending { state, interrupted, took, counts: &self.counts, failed: &self.failed, failures: self.failures };
+        let ending =
+            Ending { state, interrupted, took, counts: &self.counts, failed: &self.failed, failures: self.failures };
         let paint = match (interrupted, state) {
             (true, _) | (false, RunState::Cancelled | RunState::Running) => Paint::Held,
             (false, RunState::Succeeded) => Paint::Good,
@@ -206,7 +221,8 @@ impl Teller {
 
     /// From time to time, how far all is: often at first, seldom in a run of days. Only without a terminal.
     pub fn summary(&mut self, snapshot: &Snapshot, now: u64) -> Option<String> {
-        if matches!(self.manner, Manner::Above { .. }) || snapshot.state != RunState::Running {
+        if matches!(self.manner, Manner::Above { .. }) || snapshot.state != RunState::Running || snapshot.run.is_empty()
+        {
             return None;
         }
         let began = *self.began.get_or_insert(now);
@@ -215,7 +231,7 @@ impl Teller {
             return None;
         }
         self.next_summary = Some(now + (now.saturating_sub(began) / 20).clamp(SUMMARY.0, SUMMARY.1));
-        Some(self.stamped(now, Paint::Plain, summary_text(snapshot, now)))
+        Some(self.stamped(now, Paint::Plain, summary_text(snapshot, &self.pace, now)))
     }
 
     fn one(&self, at: u64, paint: Paint, line: String) -> Vec<String> {
@@ -225,7 +241,9 @@ impl Teller {
     fn stamped(&self, at: u64, paint: Paint, line: String) -> String {
         match &self.manner {
             Manner::Above { .. } => self.finish(&Line::default().add(paint, line)),
-            Manner::Stamped { zone } => self.finish(&Line::default().add(Paint::Plain, format!("{} {line}", clock(at, zone)))),
+            Manner::Stamped { zone } => {
+                self.finish(&Line::default().add(Paint::Plain, format!("{} {line}", clock(at, zone))))
+            }
         }
     }
 
@@ -281,15 +299,15 @@ fn clock(at: u64, zone: &TimeZone) -> String {
     stamp.map_or_else(|| "--:--:--".to_owned(), |stamp| stamp.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string())
 }
 
-fn summary_text(snapshot: &Snapshot, now: u64) -> String {
+fn summary_text(snapshot: &Snapshot, pace: &Pace, now: u64) -> String {
     let done = snapshot.counts.get("succeeded").copied().unwrap_or(0);
-    let total: u32 = snapshot.counts.values().sum();
+    let total = snapshot.counts.values().copied().fold(0, u32::saturating_add);
     let mut parts = vec![format!("{done} of {total} steps done")];
     if let Some(reason) = &snapshot.paused {
         parts.push(format!("paused: {reason}"));
     }
     for fan in snapshot.fans.iter().take(3) {
-        let words = estimate::fan_words(fan, now, snapshot.paused.is_some());
+        let words = estimate::fan_words(fan, pace.left(fan, now).filter(|_| snapshot.paused.is_none()));
         parts.push(format!("{}: {}", fan.address, words.first().map_or("", String::as_str)));
     }
     let in_fan = |running: &Running| snapshot.fans.iter().any(|fan| super::rows::is_in(&running.address, &fan.address));

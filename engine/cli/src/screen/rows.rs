@@ -2,6 +2,7 @@
 //! Unaware of columns' widths.
 
 use super::columns::{Cells, Columns, NARROW};
+use super::pace::Pace;
 use super::text::{Line, Paint};
 use super::{Style, estimate, glyph, text, waiting_name};
 use flowrun_engine::driver::snapshot::{Fan, Running, Snapshot, Waiting};
@@ -27,6 +28,7 @@ pub struct Rows<'a> {
     /// In flight, and no row of its own.
     hidden: usize,
     paused: bool,
+    pace: &'a Pace,
 }
 
 /// How many rows of each kind are shown.
@@ -48,7 +50,7 @@ const SETTLED: u64 = 2_000;
 impl<'a> Rows<'a> {
     /// Sorts what a snapshot holds into rows.
     #[must_use]
-    pub fn new(snapshot: &'a Snapshot, now: u64) -> Self {
+    pub fn new(snapshot: &'a Snapshot, pace: &'a Pace, now: u64) -> Self {
         let mut rows = Self {
             singles: Vec::new(),
             fans: snapshot.fans.iter().map(|fan| (fan, Vec::new())).collect(),
@@ -56,6 +58,7 @@ impl<'a> Rows<'a> {
             serving: Vec::new(),
             hidden: snapshot.running_more as usize,
             paused: snapshot.paused.is_some(),
+            pace,
         };
         for running in &snapshot.running {
             rows.sort_in(running, now);
@@ -71,7 +74,9 @@ impl<'a> Rows<'a> {
         let owner = self.fans.iter_mut().filter(|(fan, _)| is_in(&running.address, &fan.address));
         match owner.max_by_key(|(fan, _)| fan.address.len()) {
             None => self.singles.push(running),
-            Some((fan, _)) if fan.total > SMALL_FAN && now.saturating_sub(running.started) < SETTLED => self.hidden += 1,
+            Some((fan, _)) if fan.total > SMALL_FAN && now.saturating_sub(running.started) < SETTLED => {
+                self.hidden += 1
+            }
             Some((_, items)) => items.push(running),
         }
     }
@@ -162,7 +167,8 @@ impl<'a> Rows<'a> {
     fn longest_name(&self, shares: &Shares, waiting: &[(String, &Waiting)]) -> usize {
         let singles = self.singles.iter().take(shares.singles).map(|running| text::width(&running.address));
         let fans = self.fans.iter().take(shares.fans).map(|(fan, _)| text::width(&fan.address));
-        let items = self.fans.iter().take(shares.fans).flat_map(|(_, items)| items).map(|item| text::width(&item.address) + 2);
+        let items =
+            self.fans.iter().take(shares.fans).flat_map(|(_, items)| items).map(|item| text::width(&item.address) + 2);
         let waiting = waiting.iter().map(|(name, _)| text::width(name));
         singles.chain(fans).chain(items).chain(waiting).max().unwrap_or_default()
     }
@@ -176,7 +182,7 @@ impl<'a> Rows<'a> {
             name: &fan.address,
             elapsed: now.saturating_sub(fan.started),
             share: estimate::fan_share(fan),
-            words: estimate::fan_words(fan, now, self.paused),
+            words: estimate::fan_words(fan, self.pace.left(fan, now).filter(|_| !self.paused)),
         }
     }
 

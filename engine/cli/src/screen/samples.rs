@@ -49,14 +49,23 @@ fn waiting(address: &str, count: u32, reason: &str, ago: u64) -> Waiting {
 pub fn all() -> Vec<(&'static str, Snapshot)> {
     vec![
         ("single_step", single()),
-        ("single_step_that_knows_nothing", Snapshot { running: vec![running("install", 8 * SECOND)], ..run(9 * SECOND, &[("running", 1), ("pending", 3)]) }),
+        (
+            "single_step_that_knows_nothing",
+            Snapshot {
+                running: vec![running("install", 8 * SECOND)],
+                ..run(9 * SECOND, &[("running", 1), ("pending", 3)])
+            },
+        ),
         ("fan_of_400", fan()),
         ("waiting_on_gates", gates()),
         ("retry", retry()),
         ("failure", failure()),
         ("background_services", services()),
         ("paused", Snapshot { paused: Some("flowrun pause by ada".into()), ..fan() }),
-        ("ended", Snapshot { state: RunState::Failed, ..run(26 * HOUR, &[("succeeded", 7), ("failed", 1), ("skipped", 1)]) }),
+        (
+            "ended",
+            Snapshot { state: RunState::Failed, ..run(26 * HOUR, &[("succeeded", 7), ("failed", 1), ("skipped", 1)]) },
+        ),
         ("many_fans_and_groups", many()),
         ("wide_names", wide()),
     ]
@@ -97,7 +106,13 @@ pub fn fan() -> Snapshot {
 fn gates() -> Snapshot {
     Snapshot {
         running: vec![with("dump/acme", 3 * MINUTE, 3.0, 120.0, "tables")],
-        fans: vec![Fan { address: "dump".into(), total: 20, counts: counts(&[("running", 1), ("waiting", 19)]), started: NOW - 3 * MINUTE, weight: None }],
+        fans: vec![Fan {
+            address: "dump".into(),
+            total: 20,
+            counts: counts(&[("running", 1), ("waiting", 19)]),
+            started: NOW - 3 * MINUTE,
+            weight: None,
+        }],
         waiting: vec![
             waiting("dump/beta", 19, "load 5.31, needs < 2", 2 * MINUTE + 50 * SECOND),
             waiting("verify", 1, "window opens at 22:00", 11 * HOUR),
@@ -152,13 +167,21 @@ fn many() -> Snapshot {
         });
         for item in 0_u32..10 {
             let progress = Some(Progress { done: f64::from(item * 7), total: Some(70.0), unit: String::new() });
-            snapshot.running.push(Running { progress, ..running(&format!("{address}/db{item}/restore"), HOUR - u64::from(item) * MINUTE) });
+            snapshot.running.push(Running {
+                progress,
+                ..running(&format!("{address}/db{item}/restore"), HOUR - u64::from(item) * MINUTE)
+            });
         }
     }
     snapshot.running_more = 36;
     snapshot.running.sort_by_key(|running| running.started);
     for pool in 0..8 {
-        snapshot.waiting.push(waiting(&format!("region_{pool}/x"), 3, &format!("pool p{pool} is full (4 of 4)"), MINUTE));
+        snapshot.waiting.push(waiting(
+            &format!("region_{pool}/x"),
+            3,
+            &format!("pool p{pool} is full (4 of 4)"),
+            MINUTE,
+        ));
     }
     snapshot
 }
@@ -192,8 +215,15 @@ pub fn played(began: u64, tick: u64) -> Snapshot {
         let turn = 20 + u64::from(item) * 7;
         let progress = Progress { done: f64::from(item * 13) + 10.0, total: Some(120.0), unit: "tables".into() };
         let started = began + tick / turn * turn * 200;
-        let address = format!("dump/{}", ["acme", "globex", "hooli", "initech", "umbrella", "wayne", "stark_industries", "x"][item as usize]);
-        snapshot.running.push(Running { progress: (item % 2 == 0).then_some(progress), started, ..running(&address, 0) });
+        let address = format!(
+            "dump/{}",
+            ["acme", "globex", "hooli", "initech", "umbrella", "wayne", "stark_industries", "x"][item as usize]
+        );
+        snapshot.running.push(Running {
+            progress: (item % 2 == 0).then_some(progress),
+            started,
+            ..running(&address, 0)
+        });
     }
     let total = Progress { done: 30e6 * f64::from(done), total: Some(9.1e9), unit: "bytes".into() };
     snapshot.running.push(Running { progress: Some(total), started: began, ..running("archive", 0) });
@@ -226,4 +256,9 @@ pub fn failures() -> Vec<Notice> {
         log: Some("/var/lib/flowrun/runs/7f3a2c/logs/dump/acme.3.log".into()),
         at: NOW,
     }]
+}
+
+/// Before the driver has said anything.
+pub fn unknown() -> Snapshot {
+    Snapshot { run: String::new(), plan: String::new(), started: 0, now: 0, ..run(0, &[]) }
 }

@@ -1,7 +1,12 @@
+use super::Style;
+use super::pace::Pace;
 use super::text::width;
-use super::{Style, lines};
 use crate::screen::samples::{self, NOW};
 use flowrun_engine::driver::snapshot::Snapshot;
+
+fn lines(snapshot: &Snapshot, style: &Style, now: u64) -> Vec<String> {
+    super::lines(snapshot, &Pace::from_the_start(snapshot), style, now)
+}
 
 const WIDTHS: [usize; 5] = [5, 40, 80, 120, 200];
 
@@ -54,6 +59,31 @@ fn no_line_is_too_wide_and_no_screen_too_high() {
 }
 
 #[test]
+fn numbers_that_cannot_be_are_drawn_without_harm() {
+    let mut snapshot = samples::fan();
+    snapshot.started = u64::MAX;
+    for fan in &mut snapshot.fans {
+        fan.total = 0;
+        fan.weight = Some((f64::INFINITY, f64::NAN));
+        fan.counts.values_mut().for_each(|count| *count = u32::MAX);
+    }
+    snapshot.counts.values_mut().for_each(|count| *count = u32::MAX);
+    for running in &mut snapshot.running {
+        running.started = 0;
+        running.expected = Some(u64::MAX);
+        running.attempt = u32::MAX;
+        if let Some(progress) = &mut running.progress {
+            progress.done = f64::MAX;
+            progress.total = Some(f64::MIN_POSITIVE);
+        }
+    }
+    for now in [0, NOW, u64::MAX] {
+        let style = Style { width: 80, height: 24, color: true, unicode: true };
+        assert!(lines(&snapshot, &style, now).iter().all(|line| width(&super::text::clean(line)) <= 80));
+    }
+}
+
+#[test]
 fn colours_take_no_room_and_end_with_their_line() {
     for (name, snapshot) in samples::all() {
         let style = |color| Style { width: 80, height: 24, color, unicode: true };
@@ -80,8 +110,16 @@ fn every_attempt_in_flight_is_shown_or_counted() {
         let style = Style { width: 200, height: 24, color: false, unicode: true };
         let screen = lines(&snapshot, &style, NOW);
         // A name with an escape in it is shown without it.
-        let shown = snapshot.running.iter().filter(|r| screen.iter().any(|line| line.contains(&super::text::clean(&r.address)))).count();
-        let more = screen.iter().find_map(|line| line.trim().strip_prefix("… and ")?.split(' ').next()?.parse::<usize>().ok());
-        assert!(shown + more.unwrap_or(0) >= snapshot.running.len() + snapshot.running_more as usize, "{name}: {screen:#?}");
+        let shown = snapshot
+            .running
+            .iter()
+            .filter(|r| screen.iter().any(|line| line.contains(&super::text::clean(&r.address))))
+            .count();
+        let more =
+            screen.iter().find_map(|line| line.trim().strip_prefix("… and ")?.split(' ').next()?.parse::<usize>().ok());
+        assert!(
+            shown + more.unwrap_or(0) >= snapshot.running.len() + snapshot.running_more as usize,
+            "{name}: {screen:#?}"
+        );
     }
 }

@@ -58,7 +58,9 @@ impl Line {
     fn inked_width(&self) -> usize {
         let is_blank = |(_, text): &&(Paint, String)| text.trim_end().is_empty();
         let blanks = self.0.iter().rev().take_while(is_blank).count();
-        let Some(((_, last), before)) = self.0.get(..self.0.len() - blanks).and_then(<[_]>::split_last) else { return 0 };
+        let Some(((_, last), before)) = self.0.get(..self.0.len() - blanks).and_then(<[_]>::split_last) else {
+            return 0;
+        };
         before.iter().map(|(_, text)| width(text)).sum::<usize>() + width(last.trim_end())
     }
 
@@ -263,7 +265,8 @@ mod tests {
 
     #[test]
     fn estimates_are_no_finer_than_they_deserve() {
-        let cases = [(0, "~10s"), (41_000, "~50s"), (54_900, "~1m"), (61_000, "~1m"), (250_000, "~4m"), (3_299_000, "~55m")];
+        let cases =
+            [(0, "~10s"), (41_000, "~50s"), (54_900, "~1m"), (61_000, "~1m"), (250_000, "~4m"), (3_299_000, "~55m")];
         for (ms, text) in cases {
             assert_eq!(estimate(ms), text);
         }

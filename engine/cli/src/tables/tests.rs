@@ -1,4 +1,5 @@
-use super::{Counts, Driven, ItemCounts, ItemLine, Look, RunLine, RunWord, StatusView, StepLine, WaitingLine, runs, status};
+use super::views::{Counts, Driven, ItemCounts, ItemLine, RunLine, RunWord, StatusView, StepLine, WaitingLine};
+use super::{Look, runs, status};
 use flowrun_core::event::{RunState, UnitState};
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -23,8 +24,20 @@ fn some_runs() -> Vec<RunLine> {
         steps: counts(steps),
     };
     vec![
-        run("7f3a2c", "dump-restore", RunWord::Running, None, &[(UnitState::Succeeded, 5), (UnitState::Running, 1), (UnitState::Pending, 3)]),
-        run("41bb07", "夜間バックアップ", RunWord::Failed, Some(START + 4_320_000), &[(UnitState::Succeeded, 8), (UnitState::Failed, 1)]),
+        run(
+            "7f3a2c",
+            "dump-restore",
+            RunWord::Running,
+            None,
+            &[(UnitState::Succeeded, 5), (UnitState::Running, 1), (UnitState::Pending, 3)],
+        ),
+        run(
+            "41bb07",
+            "夜間バックアップ",
+            RunWord::Failed,
+            Some(START + 4_320_000),
+            &[(UnitState::Succeeded, 8), (UnitState::Failed, 1)],
+        ),
         run("0c9d11", "tiny", RunWord::Succeeded, Some(START + 420), &[(UnitState::Succeeded, 1)]),
     ]
 }
@@ -66,7 +79,12 @@ fn view(items: bool) -> StatusView {
         ended: None,
         steps: vec![
             step("install", UnitState::Succeeded),
-            StepLine { items: Some(ItemCounts(restored)), error: Some("2 of 12 items failed".into()), ended: None, ..step("restore", UnitState::Failed) },
+            StepLine {
+                items: Some(ItemCounts(restored)),
+                error: Some("2 of 12 items failed".into()),
+                ended: None,
+                ..step("restore", UnitState::Failed)
+            },
             StepLine {
                 attempts: 0,
                 started: None,
@@ -87,7 +105,9 @@ fn view(items: bool) -> StatusView {
 
 #[test]
 fn the_list_of_runs() {
-    insta::assert_snapshot!([None, Some(80), Some(40), Some(5)].map(|width| runs(&some_runs(), &look(width))).join("---\n"));
+    insta::assert_snapshot!(
+        [None, Some(80), Some(40), Some(5)].map(|width| runs(&some_runs(), &look(width))).join("---\n")
+    );
 }
 
 #[test]
@@ -97,7 +117,9 @@ fn no_runs_are_said_to_be_none() {
 
 #[test]
 fn the_status_of_a_run() {
-    insta::assert_snapshot!([None, Some(80), Some(40), Some(5)].map(|width| status(&view(false), &look(width))).join("---\n"));
+    insta::assert_snapshot!(
+        [None, Some(80), Some(40), Some(5)].map(|width| status(&view(false), &look(width))).join("---\n")
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::{Live, Mode, plain, show};
 use crate::screen::canvas::Terminal;
 use crate::screen::ending::Names;
+use crate::screen::feed::Feed;
 use crate::screen::samples::{self, NOW};
 use flowrun_core::event::{Final, RunState};
 use flowrun_engine::driver::snapshot::{Notice, Snapshot};
@@ -66,7 +67,7 @@ fn lines_that_stay_are_written_once_and_end_with_a_line_feed() {
     let (_, watch) = watch::channel(Snapshot { state: RunState::Succeeded, ..samples::services() });
     let (sender, inbox) = channel();
     drop(sender);
-    live.run(&watch, &inbox);
+    live.run(Feed::new(watch, inbox));
     let text = paper.0.lock().unwrap().clone();
     assert_eq!(text.matches("✓ install  3s").count(), 1, "{text:?}");
     assert_eq!(text.matches("✓ configure  4s").count(), 1, "{text:?}");
@@ -78,8 +79,8 @@ fn a_dead_terminal_ends_the_drawing_and_nothing_else() {
     let (_keep, watch) = watch::channel(samples::fan());
     let (sender, inbox) = channel();
     sender.send(settled("install", 1)).unwrap();
-    Live::new(Box::new(Gone), names(), true, true).run(&watch, &inbox);
-    assert!(sender.send(settled("more", 1)).is_ok());
+    Live::new(Box::new(Gone), names(), true, true).run(Feed::new(watch, inbox));
+    assert!(sender.send(settled("more", 1)).is_err(), "nobody is there any more");
 }
 
 #[test]
@@ -88,11 +89,28 @@ fn plain_lines_stop_when_nobody_reads_them() {
     let (sender, inbox) = channel();
     sender.send(settled("install", 1)).unwrap();
     let mut writes = 0;
-    plain(names(), &watch, &inbox, |_| {
+    plain(names(), Feed::new(watch, inbox), |_| {
         writes += 1;
         Err(io::ErrorKind::BrokenPipe.into())
     });
     assert_eq!(writes, 1);
+}
+
+#[test]
+fn programs_get_every_event_in_order() {
+    let (_keep, watch) = watch::channel(samples::unknown());
+    let (sender, inbox) = channel();
+    for item in 0..10_000 {
+        sender.send(settled(&format!("f/{item}"), item)).unwrap();
+    }
+    drop(sender);
+    let mut text = String::new();
+    super::objects(Feed::new(watch, inbox), |part| {
+        text.push_str(part);
+        Ok(())
+    });
+    let took = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["took"].as_u64();
+    assert!(text.lines().map(took).eq((0..10_000).map(Some)));
 }
 
 #[tokio::test]
@@ -108,10 +126,12 @@ async fn showing_ends_when_the_last_sender_is_gone() {
 #[ignore = "draws on the terminal for half a minute, to be looked at"]
 async fn demo() {
     let began = super::now();
-    let (to_watch, watch) = watch::channel(samples::played(began, 0));
+    let (to_watch, watch) = watch::channel(samples::unknown());
     let (to_notices, notices) = mpsc::unbounded_channel();
     let shown = tokio::spawn(show(Mode::Live { color: true, unicode: true }, names(), watch, notices));
-    to_notices.send(Notice::Began { run: "7f3a2c".into(), plan: "dump-restore".into(), resumed: false, adopted: 0 }).unwrap();
+    to_notices
+        .send(Notice::Began { run: "7f3a2c".into(), plan: "dump-restore".into(), resumed: false, adopted: 0 })
+        .unwrap();
     for tick in 0..150_u64 {
         tokio::time::sleep(Duration::from_millis(200)).await;
         to_watch.send_replace(samples::played(began, tick));
@@ -124,7 +144,9 @@ async fn demo() {
             }
         }
     }
-    to_notices.send(Notice::Ended { state: RunState::Failed, interrupted: false, took: 30_000, at: super::now() }).unwrap();
+    to_notices
+        .send(Notice::Ended { state: RunState::Failed, interrupted: false, took: 30_000, at: super::now() })
+        .unwrap();
     drop(to_notices);
     shown.await.unwrap();
 }

@@ -1,5 +1,6 @@
 use super::{Manner, Teller};
 use crate::screen::ending::Names;
+use crate::screen::pace::Pace;
 use crate::screen::samples::{self, NOW};
 use flowrun_core::event::{Failure, FailureClass, Final, RunState};
 use flowrun_engine::driver::snapshot::Notice;
@@ -84,7 +85,7 @@ fn story() -> Vec<Notice> {
 
 fn told(manner: Manner, notices: &[Notice]) -> String {
     let mut teller = Teller::new(manner, names());
-    teller.learn(&samples::failure());
+    teller.learn(&samples::failure(), NOW);
     notices.iter().flat_map(|notice| teller.tell(notice, NOW)).collect::<Vec<_>>().join("\n")
 }
 
@@ -108,7 +109,7 @@ fn a_story_without_a_terminal() {
 #[test]
 fn items_of_a_big_fan_out_are_not_told_but_for_their_failures() {
     let mut teller = Teller::new(Manner::Stamped { zone: TimeZone::UTC }, names());
-    teller.learn(&samples::fan());
+    teller.learn(&samples::fan(), NOW);
     let mut lines = Vec::new();
     for item in 0..400 {
         let address = format!("dump/db{item}");
@@ -127,7 +128,8 @@ fn items_of_a_big_fan_out_are_not_told_but_for_their_failures() {
 fn summaries_come_often_at_first_and_seldom_later() {
     let mut teller = Teller::new(Manner::Stamped { zone: TimeZone::UTC }, names());
     let snapshot = samples::fan();
-    let day: Vec<u64> = (0..86_400_u64).filter(|second| teller.summary(&snapshot, NOW + second * 1000).is_some()).collect();
+    let day: Vec<u64> =
+        (0..86_400_u64).filter(|second| teller.summary(&snapshot, NOW + second * 1000).is_some()).collect();
     assert_eq!(day.first(), Some(&30));
     assert!(day.len() > 100 && day.len() < 250, "{}", day.len());
     let mut above = Teller::new(Manner::Above { color: false, unicode: true }, names());
@@ -139,6 +141,7 @@ fn a_summary_names_what_matters() {
     let mut lines = Vec::new();
     for (name, snapshot) in samples::all() {
         let mut teller = Teller::new(Manner::Stamped { zone: TimeZone::UTC }, names());
+        teller.pace = Pace::from_the_start(&snapshot);
         assert_eq!(teller.summary(&snapshot, NOW), None);
         lines.push(format!("{name}: {}", teller.summary(&snapshot, NOW + 30_000).unwrap_or_default()));
     }
