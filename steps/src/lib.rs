@@ -3,6 +3,7 @@
 //! one line in [`registry`].
 
 pub mod archive_create;
+pub mod archive_extract;
 pub mod exec;
 pub mod file_template;
 mod files;
@@ -17,6 +18,7 @@ use flowrun_sdk::Registry;
 pub fn registry() -> Registry {
     Registry::new()
         .register(archive_create::ArchiveCreate)
+        .register(archive_extract::ArchiveExtract)
         .register(exec::Exec)
         .register(file_template::FileTemplate)
         .register(shell::Shell)
