@@ -61,7 +61,8 @@ impl StepType for ArchiveCreate {
     type Input = Input;
     type Output = Output;
     const NAME: &'static str = "archive.create";
-    const SUMMARY: &'static str = "Packs a folder or a file into a tar archive with gzip or zstd, and reads it back whole.";
+    const SUMMARY: &'static str =
+        "Packs a folder or a file into a tar archive with gzip or zstd, and reads it back whole.";
     const RECONCILE: &'static str = "Looks for the archive that this step noted before it gave it its name: done where that \
 one stands there and can be read to its end, else not done; what is unfinished is removed.";
 
@@ -148,8 +149,11 @@ impl Job {
         };
         let level = input.level.unwrap_or(usual);
         if !levels.contains(&level) {
-            return Err(StepError::permanent(format!("cannot make archive `{}`: there is no level {level}", input.path))
-                .hint(format!("choose one from {} to {}", levels.start(), levels.end())));
+            return Err(StepError::permanent(format!(
+                "cannot make archive `{}`: there is no level {level}",
+                input.path
+            ))
+            .hint(format!("choose one from {} to {}", levels.start(), levels.end())));
         }
         if source.file_name().is_none() {
             return Err(StepError::permanent(format!("cannot pack `{}`: its path ends in no name", input.source)));

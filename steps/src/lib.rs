@@ -4,6 +4,7 @@
 
 pub mod archive_create;
 pub mod archive_extract;
+pub mod catalogue;
 pub mod exec;
 pub mod file_template;
 mod files;

@@ -241,7 +241,10 @@ async fn nothing_is_written_through_a_link_and_no_chain_of_links_leads_out() {
         write_gzip(&kit.dir().join("evil.tgz"), &builder.into_inner().unwrap());
         let input = json!({ "path": "evil.tgz", "into": "out" });
         let error = run(&kit, "archive.extract", input).await.unwrap_err();
-        assert!(error.message.contains("leads out of the folder") || error.message.contains("cannot make the link"), "{error}");
+        assert!(
+            error.message.contains("leads out of the folder") || error.message.contains("cannot make the link"),
+            "{error}"
+        );
         assert_eq!(names(&kit.dir()), ["evil.tgz", "x"]);
     }
 }
