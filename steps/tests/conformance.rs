@@ -137,3 +137,54 @@ async fn a_type_without_a_sample_is_a_fault() {
     let faults = conformance(&flowrun_steps::registry(), &BTreeMap::new()).await;
     assert!(faults.contains(&"`shell` has no sample".to_owned()), "{faults:?}");
 }
+
+/// Appends a line each time it runs, and never looks.
+struct Careless;
+
+#[derive(serde::Deserialize, flowrun_sdk::schemars::JsonSchema)]
+struct CarelessInput {
+    line: String,
+}
+
+impl flowrun_sdk::StepType for Careless {
+    type Input = CarelessInput;
+    type Output = ();
+    const NAME: &'static str = "careless";
+    const SUMMARY: &'static str = "Appends a line.";
+
+    async fn run(&self, cx: &flowrun_sdk::StepCx, input: &CarelessInput) -> flowrun_sdk::StepResult<()> {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(cx.dir().join("lines")).unwrap();
+        std::io::Write::write_all(&mut file, input.line.as_bytes()).unwrap();
+        cx.note("done", json!(input.line)).await
+    }
+
+    async fn reconcile(
+        &self,
+        _cx: &flowrun_sdk::StepCx,
+        _input: &CarelessInput,
+    ) -> flowrun_sdk::StepResult<flowrun_sdk::Found<()>> {
+        Ok(flowrun_sdk::Found::NotDone)
+    }
+}
+
+#[tokio::test]
+async fn a_careless_type_is_caught_in_all_it_does() {
+    let sample =
+        Sample { prepare: |_| {}, input: json!({ "line": SECRET }), lasting: None, failing: Vec::new(), effect: tree };
+    let registry = flowrun_sdk::Registry::new().register(Careless);
+    let faults = conformance(&registry, &BTreeMap::from([("careless", sample)])).await.join("\n");
+    for fault in [
+        "says nothing of itself",
+        "input.line is not documented",
+        "takes unknown keys",
+        "takes an unknown input",
+        "had an effect though it was cancelled",
+        "names no inputs that fail",
+        "notes a secret",
+        "after BeforeNote(1) leaves",
+        "after AfterNote(1) leaves",
+        "does not find its own whole effect",
+    ] {
+        assert!(faults.contains(fault), "{fault} is not among:\n{faults}");
+    }
+}

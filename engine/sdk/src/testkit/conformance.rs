@@ -228,7 +228,10 @@ impl Trial<'_> {
         let outputs = if self.step.info().adoptable {
             match kit.run(self.step, input.clone(), None).await {
                 Fate::Ended(Ok(outputs)) => outputs,
-                other => return Ok(self.fault(format!("after {crash:?} the adopted attempt answers {other:?}"))),
+                other => {
+                    self.fault(format!("after {crash:?} the adopted attempt answers {other:?}"));
+                    return Ok(());
+                }
             }
         } else {
             match self.resume(&kit, crash).await {
