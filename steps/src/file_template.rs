@@ -64,7 +64,8 @@ impl StepType for FileTemplate {
     type Output = Output;
     const NAME: &'static str = "file.template";
     const SUMMARY: &'static str = "Writes a text to a file, whole or not at all, and says whether that changed it.";
-    const RECONCILE: &'static str = "Reads the file: done where its content and its permissions are right, else not done.";
+    const RECONCILE: &'static str =
+        "Reads the file: done where its content and its permissions are right, else not done.";
 
     async fn preflight(&self, cx: &StepCx, input: &Input) -> StepResult<()> {
         Wanted::new(cx, input).map(|_| ())
@@ -152,8 +153,11 @@ impl Wanted {
         let old = match std::fs::symlink_metadata(&self.path) {
             Ok(facts) if facts.is_file() => Some(facts),
             Ok(_) => {
-                return Err(StepError::permanent(format!("cannot write `{}`: it is not a regular file", self.path.display()))
-                    .hint("name another path, or remove what is there"));
+                return Err(StepError::permanent(format!(
+                    "cannot write `{}`: it is not a regular file",
+                    self.path.display()
+                ))
+                .hint("name another path, or remove what is there"));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("look at", &self.path, &error)),
@@ -312,7 +316,10 @@ mod tests {
         wanted.verify().unwrap();
         std::fs::write(kit.dir().join("a"), "ne").unwrap();
         let error = wanted.verify().unwrap_err();
-        assert!(error.kind == ErrorKind::Transient && error.message.contains("is not what was just written"), "{error}");
+        assert!(
+            error.kind == ErrorKind::Transient && error.message.contains("is not what was just written"),
+            "{error}"
+        );
         std::fs::write(kit.dir().join("a"), "new\n").unwrap();
         std::fs::set_permissions(kit.dir().join("a"), std::fs::Permissions::from_mode(0o600)).unwrap();
         assert!(wanted.verify().is_err());

@@ -29,8 +29,9 @@ pub fn key(cx: &StepCx) -> String {
         return key.to_owned();
     }
     // FNV-1a: the same in every version of flowrun, which std's hasher is not.
-    let hash =
-        key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }
 

@@ -86,7 +86,9 @@ fn script_file(cx: &StepCx, script: &str) -> StepResult<String> {
             file.write_all(script.as_bytes())?;
             file.persist(&path).map_err(|error| error.error)
         });
-        written.map_err(|error| StepError::transient(format!("cannot write the script to `{}`: {error}", path.display())))?;
+        written.map_err(|error| {
+            StepError::transient(format!("cannot write the script to `{}`: {error}", path.display()))
+        })?;
     }
     Ok(path.to_string_lossy().into_owned())
 }

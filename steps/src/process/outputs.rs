@@ -118,7 +118,8 @@ impl Reader<'_> {
             Kind::Text => Ok(Value::String(text.trim_end_matches(['\n', '\r']).to_owned())),
             Kind::Lines => Ok(text.lines().map(|line| Value::String(line.to_owned())).collect()),
             Kind::Json => serde_json::from_str(text).map_err(|error| {
-                self.bad(cx, text, &format!("is not JSON ({error})")).hint("let it write one JSON value and nothing else")
+                self.bad(cx, text, &format!("is not JSON ({error})"))
+                    .hint("let it write one JSON value and nothing else")
             }),
             Kind::Number => number(text.trim()).map(Value::Number).ok_or_else(|| {
                 self.bad(cx, text, "is not a number").hint("pick the digits with `match`, or hand it out `as: text`")
@@ -137,7 +138,11 @@ impl Reader<'_> {
 
     fn bad(&self, cx: &StepCx, saw: &str, fault: &str) -> StepError {
         let fault = cx.mask(fault);
-        StepError::permanent(format!("cannot read output `{}`: standard output {fault}; it is {}", self.name, seen(cx, saw)))
+        StepError::permanent(format!(
+            "cannot read output `{}`: standard output {fault}; it is {}",
+            self.name,
+            seen(cx, saw)
+        ))
     }
 }
 

@@ -29,18 +29,18 @@ impl Meter {
 
     /// The newest that is known.
     pub fn read(&self, cx: &StepCx) -> Option<Progress> {
-        let mut progress = self.from_file().or_else(|| self.from_output(cx))?;
+        let mut progress = self.appended().or_else(|| self.matched(cx))?;
         progress.unit = cx.mask(&progress.unit);
         Some(progress)
     }
 
-    fn from_file(&self) -> Option<Progress> {
+    fn appended(&self) -> Option<Progress> {
         let tail = tail(&self.file)?;
         let (whole, _) = tail.rsplit_once('\n')?;
         whole.lines().rev().find_map(parse_line)
     }
 
-    fn from_output(&self, cx: &StepCx) -> Option<Progress> {
+    fn matched(&self, cx: &StepCx) -> Option<Progress> {
         let pattern = self.pattern.as_ref()?;
         let captured = self.stdout.as_deref().and_then(tail);
         captured.and_then(|text| last_match(pattern, &text)).or_else(|| last_match(pattern, &cx.log_tail(TAIL)))

@@ -100,7 +100,8 @@ fn start(command: &Command, dir: &Path, log: File, settings: Settings) -> io::Re
         Output::Log => log.try_clone()?,
         Output::File(path) => OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?,
     };
-    let kept = ["PATH", "HOME", "USER", "LANG", "TZ"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let kept =
+        ["PATH", "HOME", "USER", "LANG", "TZ"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .env_clear()
