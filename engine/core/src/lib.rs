@@ -10,10 +10,12 @@ mod evolve;
 pub mod gate;
 mod handle;
 mod lanes;
+mod opening;
 pub mod plan;
 mod rebuild;
 mod run;
 mod state;
+mod turns;
 mod view;
 
 pub use desired::Want;
