@@ -49,8 +49,8 @@ impl Run {
         let due: Vec<_> = self
             .due
             .iter()
-            .take(BATCH)
             .filter_map(|id| self.verdict_on(*id))
+            .take(BATCH)
             .collect();
         if !due.is_empty() {
             return due;

@@ -24,20 +24,12 @@ pub(crate) fn want(run: &Run, id: NodeId) -> Option<Want> {
     let node = run.node(id);
     match node.state {
         State::Pending => {
-            let idle = node.missing == 0
-                && !node.flags.blocked
-                && !node.flags.starved
-                && node.step.is_some();
-            (idle && run.needs_resolving(id) && run.begun(id) && !run.stopping(id) && !run.held(id))
+            let next = node.missing == 0 && !node.flags.starved && run.needs_resolving(id);
+            (next && run.finished.is_none() && run.begun(id) && !run.idles(id))
                 .then_some(Want::Resolve)
         }
-        State::Flying(Flight::Running) if run.stopping(id) => Some(Want::Stop(run.current(id))),
-        State::Flying(Flight::Running) => Some(Want::Run(run.current(id))),
-        State::Flying(Flight::Serving) => {
-            let container = run.container(node.owner);
-            let over = run.is_over(node.owner) && run.last_phase(container);
-            let stop = over || run.stopping(id);
-            Some(if stop {
+        State::Flying(Flight::Running | Flight::Serving) => {
+            Some(if run.stopping(id) || run.needless(id) {
                 Want::Stop(run.current(id))
             } else {
                 Want::Run(run.current(id))

@@ -92,6 +92,12 @@ pub enum Event {
         /// The attempt.
         id: AttemptId,
     },
+    /// An attempt that was only ordered ahead runs: an earlier process started it before it had committed the end that
+    /// made room for it.
+    Begun {
+        /// The attempt.
+        id: AttemptId,
+    },
     /// A background attempt is ready: dependents go on while it runs.
     Ready {
         /// The attempt.

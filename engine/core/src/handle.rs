@@ -24,6 +24,8 @@ pub enum Input {
         /// To what.
         resolution: Resolution,
     },
+    /// The host has an attempt that was only ordered ahead: see [`Run::ordered_ahead`].
+    Begun(AttemptId),
     /// A background attempt is ready.
     Ready(AttemptId),
     /// An attempt ended.
@@ -137,6 +139,7 @@ impl Run {
             Input::Start => Err(Refusal::Begun),
             Input::Resume => Ok(vec![Event::Resumed { at: self.now }]),
             Input::Resolved { node, resolution } => self.resolved(node, resolution),
+            Input::Begun(id) => self.begun_early(id),
             Input::Ready(id) => self
                 .flying(id, &[Flight::Running])
                 .map(|()| vec![Event::Ready { id }]),
@@ -161,6 +164,15 @@ impl Run {
                 verdict,
                 because,
             } => self.marked(node, verdict, because),
+        }
+    }
+
+    fn begun_early(&self, id: AttemptId) -> Result<Vec<Event>, Refusal> {
+        let node = self.nodes.get(id.node.index()).ok_or(Refusal::Unknown)?;
+        if node.state == State::Queued && node.attempts == id.attempt {
+            Ok(vec![Event::Begun { id }])
+        } else {
+            Err(Refusal::Stale)
         }
     }
 

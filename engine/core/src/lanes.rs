@@ -167,6 +167,14 @@ impl Lanes {
         size.saturating_mul(2).min(AHEAD)
     }
 
+    /// All nodes ordered ahead, in the order of each lane.
+    pub(crate) fn queued(&self) -> Vec<NodeId> {
+        self.lanes
+            .iter()
+            .flat_map(|lane| lane.queued.iter().copied())
+            .collect()
+    }
+
     /// Lanes that a returned slot may help: those with queued nodes.
     pub(crate) fn waiting_lanes(&self) -> Vec<LaneId> {
         self.waiting.iter().copied().collect()

@@ -11,10 +11,12 @@ pub mod gate;
 mod handle;
 mod lanes;
 mod lookup;
+mod opening;
 pub mod plan;
 mod rebuild;
 mod run;
 mod state;
+mod turns;
 mod view;
 
 pub use desired::Want;

@@ -194,9 +194,11 @@ impl Run {
         if self.want(id) != want {
             self.changed.insert(id);
         }
-        if before.state == State::Flying(Flight::Serving)
-            && !matches!(after.state, State::Flying(_) | State::Done(_))
-        {
+        let down = !matches!(
+            after.state,
+            State::Flying(Flight::Serving) | State::Done(_)
+        );
+        if before.state == State::Flying(Flight::Serving) && after.flags.told && down {
             self.take_back(id);
         }
         self.news.push_back(id);
@@ -230,7 +232,8 @@ impl Run {
             let dependent = self.sibling(owner, *dependent);
             self.change(dependent, |node| {
                 node.missing += 1;
-                if matches!(node.state, State::Ready | State::Backoff(_)) {
+                if node.waits() {
+                    node.unorder();
                     node.state = State::Pending;
                 }
             });
@@ -278,7 +281,7 @@ impl Run {
     fn enter(&mut self, id: NodeId) {
         let node = self.node(id).clone();
         match node.state {
-            State::Ready if !self.held(id) => {
+            State::Ready if !self.idles(id) => {
                 let lane = self.lane(id);
                 self.lanes.offer(lane, node.rank, id);
             }
@@ -309,10 +312,16 @@ impl Run {
     /// A pending node that is to be opened or skipped without anybody's answer.
     pub(crate) fn opens(&self, id: NodeId) -> bool {
         let node = self.node(id);
-        if node.missing > 0 || node.flags.blocked || self.stopping(id) || !self.begun(id) {
+        if node.missing > 0 || self.idles(id) || !self.begun(id) {
             return false;
         }
-        node.flags.starved || (!self.needs_resolving(id) && self.is_unit(id) && !self.is_leaf(id))
+        let block = node.opened.is_some() || (self.is_unit(id) && !self.is_leaf(id));
+        node.flags.starved || (block && !self.needs_resolving(id))
+    }
+
+    /// It must not start: a need has failed, too many of its siblings have, or the run is being cancelled.
+    pub(crate) fn idles(&self, id: NodeId) -> bool {
+        self.node(id).flags.blocked || self.stopping(id) || self.held(id)
     }
 
     /// Its evaluation is all it waits for.
@@ -329,23 +338,18 @@ impl Run {
         asked && !node.flags.resolved
     }
 
-    /// Its container has come to it: a step of `finally` waits for the others, an item of a group for its turn.
+    /// Its container is open and has come to it: a step of `finally` waits for the others, an item of a group for its
+    /// turn.
     pub(crate) fn begun(&self, id: NodeId) -> bool {
         let node = self.node(id);
         let Some(container) = self.containers.get(node.owner.index()) else {
-            return true;
+            return false;
         };
-        match &container.kind {
+        let open = self.node(container.owner).state == State::Open;
+        open && match &container.kind {
             Kind::Block { .. } => self.counts(id, &container.kind),
-            Kind::Fan {
-                offered,
-                max_parallel,
-                ..
-            } => {
-                max_parallel.is_none()
-                    || self.is_leaf(id)
-                    || node.rank < *offered
-                    || node.flags.resolved
+            Kind::Fan { max_parallel, .. } => {
+                max_parallel.is_none() || self.is_leaf(id) || node.flags.turn
             }
         }
     }
@@ -369,11 +373,11 @@ impl Run {
         }
     }
 
-    /// An attempt of it, or inside it, has been ordered.
+    /// An attempt of it, or inside it, has started.
     fn has_begun(&self, id: NodeId) -> bool {
         let node = self.node(id);
         match node.opened {
-            None => node.attempts > 0,
+            None => node.attempts > u32::from(node.state == State::Queued),
             Some(container) => {
                 let container = self.container(container);
                 (container.first.0..container.first.0 + container.count)
@@ -407,7 +411,7 @@ impl Run {
         let node = self.node(id);
         let (owner, step) = (node.owner, node.step);
         let ended = matches!(node.state, State::Done(_) | State::Flying(Flight::Serving))
-            || node.flags.blocked;
+            || node.is_blocked();
         if node.flags.told || !ended || node.item.is_some() {
             return;
         }
@@ -422,7 +426,7 @@ impl Run {
 
     fn hear(&mut self, dependent: NodeId, ended: NodeId, kind: NeedKind) {
         let node = self.node(ended);
-        let failed = node.flags.blocked
+        let failed = node.is_blocked()
             || matches!(node.state, State::Done(Final::Failed | Final::Cancelled))
                 && !self.allowed(ended);
         let without_output = node.state != State::Done(Final::Succeeded);
@@ -430,7 +434,13 @@ impl Run {
         match kind {
             NeedKind::Success | NeedKind::Output if failed => {
                 if !self.node(dependent).flags.blocked {
-                    self.change(dependent, |n| n.flags.blocked = true);
+                    self.change(dependent, |n| {
+                        n.flags.blocked = true;
+                        if n.state == State::Queued {
+                            n.unorder();
+                            n.state = State::Ready;
+                        }
+                    });
                 }
             }
             NeedKind::Output if without_output && !serving => {
@@ -472,9 +482,7 @@ impl Run {
             if self.services_to_stop(id) {
                 let (first, count) = (container.first.0, container.count);
                 let serving = (first..first + count).map(NodeId);
-                let serving: Vec<_> = serving
-                    .filter(|n| self.node(*n).state == State::Flying(Flight::Serving))
-                    .collect();
+                let serving: Vec<_> = serving.filter(|n| self.node(*n).serves()).collect();
                 self.changed.extend(serving);
             } else if self.awaits_outputs(owner) {
                 self.due.remove(&owner);
@@ -547,9 +555,19 @@ impl Run {
     }
 
     /// Its `finally` has ended or it has none, so its services are to stop.
-    pub(crate) fn services_to_stop(&self, id: ContainerId) -> bool {
+    fn services_to_stop(&self, id: ContainerId) -> bool {
         let container = self.container(id);
         container.tally.serving > 0 && self.last_phase(container)
+    }
+
+    /// A service that has been ready, in a block with nothing left to do.
+    pub(crate) fn needless(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        node.serves()
+            && self
+                .containers
+                .get(node.owner.index())
+                .is_some_and(|container| self.is_over(node.owner) && self.last_phase(container))
     }
 
     /// No `finally` is still to come.
@@ -574,11 +592,9 @@ impl Run {
                 .is_none_or(|free| free > 0)
             {
                 let candidates = &self.lanes.get(lane).queued;
-                let next = candidates
-                    .iter()
-                    .copied()
-                    .find(|id| !self.stopping(*id) && !self.held(*id));
-                let Some(next) = next else { break };
+                let Some(next) = candidates.front().copied() else {
+                    break;
+                };
                 self.set(next, State::Flying(Flight::Running));
             }
         }

@@ -42,6 +42,10 @@ pub struct Flags {
     pub(crate) closing: bool,
     /// A need whose output it uses has none.
     pub(crate) starved: bool,
+    /// A background node that has been ready once: nobody waits for it any more.
+    pub(crate) served: bool,
+    /// An item of a limited fan-out of groups whose turn has come.
+    pub(crate) turn: bool,
 }
 
 /// How a node stands.
@@ -121,8 +125,10 @@ pub enum Kind {
         max_failures: Option<Limit>,
         /// Node offsets in the order in which they start.
         order: Vec<u32>,
-        /// How many of `order` have been offered (only counted for groups with `max_parallel`).
-        offered: u32,
+        /// Items before this position of `order` have had their turn (only counted for groups with `max_parallel`).
+        cursor: u32,
+        /// Items whose turn it is and that have not ended.
+        turns: u32,
         /// What names each item.
         keys: Vec<Box<str>>,
     },
@@ -155,18 +161,55 @@ pub(crate) struct Share {
 
 impl Node {
     pub(crate) fn share(&self, allow_failure: bool) -> Share {
-        let serving = self.state == State::Flying(Flight::Serving);
+        let serving = self.serves();
         let done = matches!(self.state, State::Done(_));
         Share {
-            live: !(done || serving || self.flags.blocked),
-            busy: matches!(
-                self.state,
-                State::Flying(Flight::Running | Flight::Lost) | State::Judged | State::Open
-            ),
+            live: !(done || serving || self.is_blocked()),
+            busy: !serving
+                && matches!(
+                    self.state,
+                    State::Flying(_) | State::Judged | State::Open
+                ),
             serving,
-            failed: self.flags.blocked
+            failed: self.is_blocked()
                 || (self.state == State::Done(Final::Failed) && !allow_failure),
             seen: self.seen(),
+        }
+    }
+
+    /// A service in flight that has been ready once: its block's end does not wait for it, but stops it.
+    pub(crate) fn serves(&self) -> bool {
+        match self.state {
+            State::Flying(Flight::Serving) => true,
+            State::Flying(Flight::Running | Flight::Lost) => self.flags.served,
+            State::Pending
+            | State::Ready
+            | State::Backoff(_)
+            | State::Queued
+            | State::Asked
+            | State::Judged
+            | State::Open
+            | State::Done(_) => false,
+        }
+    }
+
+    /// A need of it has failed and it had not started: it cannot start before a resume. What had started goes on.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.flags.blocked && self.waits()
+    }
+
+    /// Nothing of it is in flight, and it has not ended.
+    pub(crate) fn waits(&self) -> bool {
+        match self.state {
+            State::Pending | State::Ready | State::Backoff(_) | State::Queued => true,
+            State::Flying(_) | State::Asked | State::Judged | State::Open | State::Done(_) => false,
+        }
+    }
+
+    /// An attempt that was ordered ahead and never started gives its number back.
+    pub(crate) fn unorder(&mut self) {
+        if self.state == State::Queued {
+            self.attempts = self.attempts.saturating_sub(1);
         }
     }
 

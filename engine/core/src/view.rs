@@ -172,6 +172,15 @@ impl Run {
         self.flying.iter().map(|id| self.current(*id))
     }
 
+    /// Attempts that are ordered and wait for a slot. After a crash some of them may run all the same, as an end that
+    /// made room for them may not have been committed: ask the host, and tell by [`crate::Input::Begun`] before
+    /// [`crate::Input::Resume`].
+    #[must_use]
+    pub fn ordered_ahead(&self) -> Vec<AttemptId> {
+        let queued = self.lanes.queued();
+        queued.into_iter().map(|id| self.current(id)).collect()
+    }
+
     /// Why nothing new starts, if so.
     #[must_use]
     pub fn paused(&self) -> Option<&str> {
