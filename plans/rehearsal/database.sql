@@ -40,7 +40,7 @@ CREATE TABLE payload (
 ) ENGINE = InnoDB;
 -- Random digits of base 4: gzip works hard on them, so that a dump takes its time without filling the disk.
 EXECUTE IMMEDIATE CONCAT('INSERT INTO payload (id, body)
-  SELECT seq, CONCAT(', REPEAT('CONV(HEX(RANDOM_BYTES(8)), 16, 4), ', 20), 'X''005C27220A0D1A'', REPEAT(CHAR(seq % 256), 200))
+  SELECT seq, CONCAT(', REPEAT('CONV(HEX(RANDOM_BYTES(8)), 16, 4), ', 26), 'X''005C27220A0D1A'', REPEAT(CHAR(seq % 256), 100))
     FROM seq_1_to_100000000 WHERE seq <= @rows');
 
 CREATE TABLE no_key (a int, b text) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
