@@ -499,6 +499,7 @@ fn event_node(event: &Event) -> Option<NodeId> {
         | Event::Settled { node, .. }
         | Event::Marked { node, .. } => Some(*node),
         Event::Ordered { id }
+        | Event::Begun { id }
         | Event::Ready { id }
         | Event::Lost { id }
         | Event::Ended { id, .. }

@@ -59,6 +59,7 @@ impl Facts {
             Event::Started
             | Event::Resolved { values: None, .. }
             | Event::Closing { .. }
+            | Event::Begun { .. }
             | Event::Ready { .. }
             | Event::Lost { .. }
             | Event::RetryAt { .. }

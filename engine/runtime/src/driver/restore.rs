@@ -38,6 +38,13 @@ pub(crate) fn flights(engine: &mut Engine) -> Result<(), DriverError> {
         resumed: true,
         adopted: adopted as u32,
     });
+    // An attempt that was only ordered ahead may have started before the commit of what made room for it.
+    for id in engine.run.queued() {
+        let begun = fates.records().any(|record| record.key.node == id.node.0 && record.key.attempt == id.attempt);
+        if begun {
+            engine.input(Input::Begun(id));
+        }
+    }
     engine.input(Input::Resume);
     for (id, verdict) in verdicts {
         match verdict {

@@ -156,6 +156,7 @@ pub(super) fn apply_to_run(connection: &Connection, event: &Event, at: u64) -> R
         | Event::Opened { .. }
         | Event::Closing { .. }
         | Event::Ordered { .. }
+        | Event::Begun { .. }
         | Event::Ready { .. }
         | Event::Lost { .. }
         | Event::Ended { .. }
