@@ -29,6 +29,13 @@ pub(crate) fn flights(engine: &mut Engine) -> Result<(), DriverError> {
         doing: "read the host's book".into(),
         error,
     })?;
+    // An attempt that was only ordered ahead may have started before the commit of what made room for it.
+    for id in engine.run.ordered_ahead() {
+        let begun = fates.records().any(|record| record.key.node == id.node.0 && record.key.attempt == id.attempt);
+        if begun {
+            engine.input(Input::Begun(id));
+        }
+    }
     let flights: Vec<AttemptId> = engine.run.in_flight().collect();
     let verdicts: Vec<_> = flights.into_iter().map(|id| (id, verdict(engine, &fates, id))).collect();
     let adopted = verdicts.iter().filter(|(_, v)| matches!(v, Verdict::Adopt { alive: true })).count();
@@ -38,13 +45,6 @@ pub(crate) fn flights(engine: &mut Engine) -> Result<(), DriverError> {
         resumed: true,
         adopted: adopted as u32,
     });
-    // An attempt that was only ordered ahead may have started before the commit of what made room for it.
-    for id in engine.run.queued() {
-        let begun = fates.records().any(|record| record.key.node == id.node.0 && record.key.attempt == id.attempt);
-        if begun {
-            engine.input(Input::Begun(id));
-        }
-    }
     engine.input(Input::Resume);
     for (id, verdict) in verdicts {
         match verdict {
