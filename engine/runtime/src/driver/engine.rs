@@ -15,7 +15,7 @@ use super::world::World;
 use super::{DriverError, End};
 use crate::host::{ChildKey, Host};
 use crate::store::{Entry, Journal, StoreError};
-use flowrun_core::event::{Failure, FailureClass, Outcome};
+use flowrun_core::event::{Failure, FailureClass, Outcome, UnitState};
 use flowrun_core::{AttemptId, Event, Input, NodeId, Run, Want};
 use flowrun_sdk::Progress;
 use std::collections::{BTreeMap, HashMap};
@@ -80,6 +80,8 @@ pub(crate) struct Engine {
     pub(crate) publisher: Publisher,
     /// Children whose end is known, by the event that says so: the host may forget them once it is on the disk.
     forgets: BTreeMap<u64, Vec<ChildKey>>,
+    /// When attempts started that an earlier process started.
+    pub(crate) known_starts: HashMap<AttemptId, u64>,
     leaving: Leaving,
     failed: Option<StoreError>,
 }
@@ -115,6 +117,7 @@ impl Engine {
             gates,
             publisher,
             forgets: BTreeMap::new(),
+            known_starts: HashMap::new(),
             leaving: Leaving::No,
             failed: None,
         }
@@ -325,6 +328,9 @@ impl Engine {
         let mut entry = Entry::bare(event);
         if let Event::Ordered { id } = &entry.event {
             self.ordered.insert(id.node, self.seq);
+            if self.run.seen(id.node) == UnitState::Running {
+                self.facts.started.entry(id.node).or_insert(now);
+            }
             let prepared = prepare(&self.resolver(), id.node);
             entry.inputs = prepared.as_ref().ok().map(|prepared| (*id, prepared.stored()));
             self.prepared.insert(id.node, prepared);
@@ -401,7 +407,8 @@ impl Engine {
 
     fn start(&mut self, id: AttemptId, reconcile: bool) {
         let prepared = self.prepared.remove(&id.node).unwrap_or_else(|| prepare(&self.resolver(), id.node));
-        let started = self.clock.now();
+        let started = self.known_starts.remove(&id).unwrap_or_else(|| self.clock.now());
+        self.facts.started.entry(id.node).or_insert(started);
         let job = match prepared {
             Ok(prepared) => self.job(id, prepared, started),
             Err(reason) => Err(reason),

@@ -14,7 +14,7 @@ pub(crate) struct Facts {
     pub(crate) items: HashMap<NodeId, Vec<Value>>,
     /// What a sub-plan was called with: `{"params": …, "secrets": …}`, sealed.
     pub(crate) values: HashMap<NodeId, Value>,
-    /// When the first attempt of an unfinished node was ordered, or its block opened.
+    /// When the first attempt of an unfinished node started, or its block opened.
     pub(crate) started: HashMap<NodeId, u64>,
     /// Why the last attempt of an unfinished node failed.
     pub(crate) failures: HashMap<NodeId, Failure>,
@@ -39,9 +39,6 @@ impl Facts {
             Event::Opened { node } => {
                 self.started.entry(*node).or_insert(at);
             }
-            Event::Ordered { id } => {
-                self.started.entry(id.node).or_insert(at);
-            }
             Event::Ended { id, outcome, .. } => self.ended(id.node, outcome),
             Event::Settled { node, outputs, .. } => {
                 self.fans.remove(node);
@@ -57,6 +54,7 @@ impl Facts {
             }
             Event::Resumed { .. } => self.failures.clear(),
             Event::Started
+            | Event::Ordered { .. }
             | Event::Resolved { values: None, .. }
             | Event::Closing { .. }
             | Event::Begun { .. }

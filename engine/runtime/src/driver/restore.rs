@@ -36,6 +36,11 @@ pub(crate) fn flights(engine: &mut Engine) -> Result<(), DriverError> {
             engine.input(Input::Begun(id));
         }
     }
+    for record in fates.records() {
+        let id = AttemptId { node: NodeId(record.key.node), attempt: record.key.attempt };
+        let first = engine.known_starts.entry(id).or_insert(record.started_ms);
+        *first = (*first).min(record.started_ms);
+    }
     let flights: Vec<AttemptId> = engine.run.in_flight().collect();
     let verdicts: Vec<_> = flights.into_iter().map(|id| (id, verdict(engine, &fates, id))).collect();
     let adopted = verdicts.iter().filter(|(_, v)| matches!(v, Verdict::Adopt { alive: true })).count();
