@@ -501,17 +501,16 @@ fn write_for_ever(run: &RunDir) {
     let mut seq = journal.replay(|_, _, _| {}).expect("replayed");
     let (tell, told) = mpsc::channel();
     let mut out = std::io::stdout().lock();
+    let mut in_flight = 0;
     loop {
         let tell = tell.clone();
         let entries = vec![ordered(u32::try_from(seq).expect("small")), ended(u32::try_from(seq).expect("small"))];
         journal.append(seq, 9, entries, Box::new(move |written| tell.send(written).expect("heard")));
         seq += 2;
-        while seq % 16 == 0 {
-            let Ok(written) = told.try_recv() else { break };
-            writeln!(out, "{}", written.expect("written")).expect("told");
-        }
-        if seq % 16 == 0 {
+        in_flight += 1;
+        while in_flight >= 8 {
             writeln!(out, "{}", told.recv().expect("an answer").expect("written")).expect("told");
+            in_flight -= 1;
         }
     }
 }
@@ -650,6 +649,10 @@ fn fill_disk(run: &RunDir) {
     let mut file = std::fs::File::create(&ballast).expect("made");
     let full = (0..).find_map(|_| file.write_all(&[1_u8; 1 << 12]).err()).expect("it ends");
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "the fault fired");
+    let other = RunDir(run.path().join("other"));
+    std::fs::create_dir(other.path()).expect("made");
+    let refused = Journal::create(&other, &meta(), &[]).expect_err("a run does not begin on a full disk");
+    assert_eq!(refused, StoreError::Full { path: other.journal() });
     let (tell, told) = mpsc::channel();
     let (mut sent, mut answered, mut low) = (0_u64, 0, false);
     let begun = Instant::now();

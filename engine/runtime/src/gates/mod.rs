@@ -223,6 +223,29 @@ mod tests {
         assert_eq!(limit(json!("10%")), Amount::Percent(10.0));
     }
 
+    /// `params.limit` and nothing else.
+    struct Limit(Value);
+
+    impl Scope for Limit {
+        fn get(&self, path: &[String]) -> Option<Value> {
+            (path == ["params", "limit"]).then(|| self.0.clone())
+        }
+    }
+
+    #[test]
+    fn limits_come_from_params_of_any_fitting_type() {
+        let template = || Tree::Text(Template::parse("{{params.limit}}").expect("a template"));
+        let load = || Probe::Load { minutes: 1, per_cpu: false, below: template() };
+        for value in [json!(3), json!(3.0), json!("3")] {
+            let rendered = resolve(&load(), &Limit(value)).expect("a number");
+            assert_eq!(rendered, RenderedProbe::Load { minutes: 1, per_cpu: false, below: 3.0 });
+        }
+        let room = Probe::MemoryAvailable { above: template() };
+        let rendered = resolve(&room, &Limit(json!("512MiB"))).expect("a size");
+        assert_eq!(rendered, RenderedProbe::MemoryAvailable { above: Amount::Bytes(512 << 20) });
+        assert!(resolve(&load(), &Nothing).is_err(), "a missing name is a fault, not a limit");
+    }
+
     #[test]
     fn a_limit_that_is_none_is_named_with_its_key() {
         for bad in [json!("fifty"), json!(50), json!(null), json!("")] {

@@ -35,10 +35,12 @@ impl Reserve {
 
     fn fill(&self) -> std::io::Result<()> {
         let mut file = super::schema::private_file(&self.path)?;
-        if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, SIZE).is_ok() {
-            return Ok(());
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, SIZE) {
+            Ok(()) => return Ok(()),
+            // A filesystem without fallocate: written bytes hold room as well, unless it compresses.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
         }
-        // A filesystem without fallocate: written bytes hold room as well, unless it compresses.
         let block = [0_u8; 1 << 16];
         for _ in 0..SIZE / (1 << 16) {
             file.write_all(&block)?;
