@@ -377,7 +377,7 @@ impl Run {
     fn has_begun(&self, id: NodeId) -> bool {
         let node = self.node(id);
         match node.opened {
-            None => node.attempts > u32::from(node.state == State::Queued),
+            None => node.has_begun(),
             Some(container) => {
                 let container = self.container(container);
                 (container.first.0..container.first.0 + container.count)
@@ -535,8 +535,10 @@ impl Run {
         let tally = &container.tally;
         let held = container.kind.too_many(tally.failed, container.count);
         let stopping = self.stopping_inside(container);
-        if held || stopping {
+        if stopping {
             tally.busy == 0
+        } else if held {
+            tally.begun == 0
         } else {
             tally.live == 0
         }
