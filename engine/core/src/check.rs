@@ -4,12 +4,12 @@
 use crate::event::NodeId;
 use crate::lanes::Lane;
 use crate::run::Run;
-use crate::state::{Container, Kind, Node};
+use crate::state::{Container, Kind, Node, State, Tally};
 
 /// What is remembered and what is derived, in a form that does not depend on the order in which it came about.
 #[derive(Debug, PartialEq)]
 struct Snapshot<'a> {
-    nodes: &'a [Node],
+    nodes: Vec<Node>,
     containers: Vec<Container>,
     lanes: Vec<&'a Lane>,
     used: &'a [u32],
@@ -34,7 +34,7 @@ impl Run {
         if mine == theirs {
             return None;
         }
-        for (id, (a, b)) in mine.nodes.iter().zip(theirs.nodes).enumerate() {
+        for (id, (a, b)) in mine.nodes.iter().zip(&theirs.nodes).enumerate() {
             if a != b {
                 let address = self.address(NodeId(id as u32));
                 return Some(format!("`{address}`: {a:?} and {b:?}"));
@@ -52,15 +52,29 @@ impl Run {
         ))
     }
 
+    /// In a container that is not open, what is ready and what is pending mean the same.
+    fn at_rest(&self, node: &Node) -> Node {
+        let container = self.containers.get(node.owner.index());
+        let open = container.is_none_or(|c| self.node(c.owner).state == State::Open);
+        let mut node = node.clone();
+        if !open && node.state == State::Ready {
+            node.state = State::Pending;
+        }
+        node
+    }
+
     fn snapshot(&self) -> Snapshot<'_> {
         let mut containers = self.containers.clone();
         for container in &mut containers {
+            if self.node(container.owner).state != State::Open {
+                container.tally = Tally::default();
+            }
             if let Kind::Fan { cursor, .. } = &mut container.kind {
                 *cursor = 0;
             }
         }
         Snapshot {
-            nodes: &self.nodes,
+            nodes: self.nodes.iter().map(|node| self.at_rest(node)).collect(),
             containers,
             lanes: self.lanes.in_use(),
             used: &self.lanes.used,

@@ -186,10 +186,15 @@ impl Run {
     pub(crate) fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
         let before = self.node(id).clone();
         let want = self.want(id);
-        self.leave(id, &before);
         change(&mut self.nodes[id.index()]);
-        self.enter(id);
         let after = self.node(id).clone();
+        // Only these states put a node into queues that more than the state decides on.
+        let same = before.state == after.state
+            && !matches!(after.state, State::Pending | State::Ready);
+        if !same {
+            self.leave(id, &before);
+            self.enter(id);
+        }
         self.count(id, &before, &after);
         if self.want(id) != want {
             self.changed.insert(id);

@@ -331,8 +331,10 @@ impl Books {
         if frame.closing != owner.closing.is_some() && !(frame.step.background && !frame.closing) {
             return Err(format!("`{addr}` starts in the wrong phase"));
         }
+        // What is open goes on when a service that it needs is gone for a while.
+        let open = self.fact(&frame.addr).opened;
         for (name, kind) in &frame.step.needs {
-            if !self.need_met(frame, name, *kind) {
+            if !open && !self.need_met(frame, name, *kind) {
                 return Err(format!("`{addr}` starts before its need `{name}`"));
             }
         }
@@ -469,7 +471,11 @@ impl Books {
                 fact.last = None;
             }
         }
-        for addr in flying {
+        // Of several that an earlier process admitted nobody knows which was the last.
+        for door in self.gates.values_mut() {
+            door.admitted = None;
+        }
+        if let (1, Some(addr)) = (flying.len(), flying.first()) {
             let attempt = self.fact(addr).ordered;
             self.admit(spec, addr, attempt, at);
         }
@@ -493,10 +499,13 @@ impl Books {
             return;
         }
         for frame in walk(spec, addr).unwrap() {
-            for place in [Some(frame.addr), frame.item].into_iter().flatten() {
+            let places = [(Some(frame.addr), false), (frame.item, true)];
+            for (place, is_item) in places {
+                let Some(place) = place else { continue };
                 if place != addr && self.fact(&place).ended == Some(Final::Failed) {
                     self.at(&place).ended = None;
-                    self.at(&place).opened = true;
+                    let limit = frame.step.fan.as_ref().and_then(|fan| fan.max_parallel);
+                    self.at(&place).opened = !(is_item && limit.is_some());
                 }
             }
         }

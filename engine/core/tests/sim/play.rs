@@ -55,8 +55,26 @@ type Done<T = ()> = Result<T, String>;
 
 /// Plays a scenario to its end.
 pub fn play(spec: &Spec) -> Done<Play<'_>> {
+    let mut play = begin(spec);
+    play.whole()?;
+    Ok(play)
+}
+
+/// The last lines of a scenario's log.
+pub fn last_lines(spec: &Spec, count: usize) -> String {
+    let mut play = begin(spec);
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play.whole()));
+    let skip = play.log.lines.len().saturating_sub(count);
+    let lines = play.log.lines.iter().skip(skip).map(|line| match line {
+        Line::Event { event, addr, now, .. } => format!("{} {addr}: {event:?}", now % 100_000_000),
+        Line::Intent { addr, attempt } => format!("start {addr} {attempt}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn begin(spec: &Spec) -> Play<'_> {
     let plan = Arc::new(compile(spec));
-    let mut play = Play {
+    Play {
         spec,
         engine: Engine::new(Arc::clone(&plan)),
         plan,
@@ -70,9 +88,7 @@ pub fn play(spec: &Spec) -> Done<Play<'_>> {
         ids: BTreeMap::new(),
         moves: 0,
         faults: BTreeMap::new(),
-    };
-    play.whole()?;
-    Ok(play)
+    }
 }
 
 impl Play<'_> {

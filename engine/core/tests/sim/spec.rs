@@ -184,6 +184,9 @@ impl Maker<'_> {
             },
         });
         let leaf = body.is_none();
+        // A service with units of a pool would keep them from the steps that it serves for ever.
+        let background = leaf && fan.is_none() && self.rng.percent(12);
+        let pools = self.some_pools(leaf && !background);
         Step {
             name,
             needs,
@@ -198,13 +201,13 @@ impl Maker<'_> {
                 ..Retry::default()
             },
             gates: self.some_gates(leaf),
-            pools: self.some_pools(leaf),
+            pools,
             on_lost: *self
                 .rng
                 .pick(&[OnLost::Rerun, OnLost::Rerun, OnLost::Fail, OnLost::Ask]),
             allow_failure: self.rng.percent(15),
             hands_out: !leaf && self.rng.percent(30),
-            background: leaf && fan.is_none() && self.rng.percent(12),
+            background,
             body,
             fan,
         }

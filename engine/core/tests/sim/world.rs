@@ -229,14 +229,6 @@ impl World {
         }
     }
 
-    /// An attempt of it, or inside it, has started.
-    pub fn has_started(&self, addr: &str) -> bool {
-        let inside = format!("{addr}/");
-        self.attempts
-            .keys()
-            .any(|(other, _)| other == addr || other.starts_with(&inside))
-    }
-
     /// What is inside runs again from the start.
     pub fn forget(&mut self, addr: &str) {
         let inside = format!("{addr}/");
