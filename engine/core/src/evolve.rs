@@ -21,7 +21,16 @@ impl Run {
     pub fn evolve(&mut self, event: &Event) {
         if self.fits(event) {
             self.obey(event);
-            self.promote();
+            // What follows from a failure is the next event, and it may hold back who would have the slot.
+            if !matches!(
+                event,
+                Event::Ended {
+                    outcome: Outcome::Failed(_),
+                    ..
+                }
+            ) {
+                self.promote();
+            }
         }
     }
 

@@ -224,21 +224,35 @@ impl Run {
         started: Option<u64>,
     ) -> Result<Vec<Event>, Refusal> {
         self.flying(id, &[Flight::Running, Flight::Serving, Flight::Lost])?;
-        let serving = self.node(id.node).state == State::Flying(Flight::Serving);
-        let stop = matches!(self.want(id.node), Some(Want::Stop(_)));
         let background = self.step_of(id.node).is_some_and(|step| step.background);
-        let outcome = match outcome {
-            Outcome::Succeeded { .. } | Outcome::Failed(_) | Outcome::Cancelled
-                if serving && stop =>
-            {
-                Outcome::Succeeded { outputs: None }
-            }
-            Outcome::Succeeded { .. } if background => Outcome::Failed(Box::new(ended_early())),
-            Outcome::Cancelled if !stop => Outcome::Failed(Box::new(stopped_by_itself())),
-            Outcome::Failed(_) if stop => Outcome::Cancelled,
-            Outcome::Succeeded { .. } | Outcome::Failed(_) | Outcome::Cancelled => outcome,
+        let outcome = if background {
+            self.service_outcome(id.node, outcome)
+        } else {
+            self.step_outcome(id.node, outcome)
         };
         Ok(self.ended(id, outcome, started, Grace::None))
+    }
+
+    fn step_outcome(&self, id: NodeId, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Failed(_) if self.stopping(id) => Outcome::Cancelled,
+            Outcome::Cancelled if !self.stopping(id) => {
+                Outcome::Failed(Box::new(stopped_by_itself()))
+            }
+            Outcome::Succeeded { .. } | Outcome::Failed(_) | Outcome::Cancelled => outcome,
+        }
+    }
+
+    /// A service succeeds by being stopped; one that ends by itself has failed.
+    fn service_outcome(&self, id: NodeId, outcome: Outcome) -> Outcome {
+        let stopped = self.needless(id) || self.stopping(id);
+        match outcome {
+            _ if stopped && self.node(id).serves() => Outcome::Succeeded { outputs: None },
+            _ if stopped => Outcome::Cancelled,
+            Outcome::Succeeded { .. } => Outcome::Failed(Box::new(ended_early())),
+            Outcome::Cancelled => Outcome::Failed(Box::new(stopped_by_itself())),
+            Outcome::Failed(_) => outcome,
+        }
     }
 
     /// The events of an attempt's end: it, and what follows from a failure.
@@ -296,6 +310,15 @@ impl Run {
     fn reconciled(&self, id: AttemptId, found: Found) -> Result<Vec<Event>, Refusal> {
         self.flying(id, &[Flight::Lost])?;
         let step = self.step_of(id.node).ok_or(Refusal::Unknown)?;
+        let gone = matches!(found, Found::NotDone) || step.background;
+        if gone && (self.stopping(id.node) || self.needless(id.node)) {
+            let outcome = if self.needless(id.node) {
+                Outcome::Succeeded { outputs: None }
+            } else {
+                Outcome::Cancelled
+            };
+            return Ok(self.ended(id, outcome, None, Grace::None));
+        }
         let on_lost = match found {
             Found::Done { outputs } if !step.background => {
                 return Ok(self.ended(id, Outcome::Succeeded { outputs }, None, Grace::None));

@@ -167,6 +167,15 @@ impl Lanes {
         size.saturating_mul(2).min(AHEAD)
     }
 
+    /// The lanes in which something stands, in the order of what their nodes share.
+    pub(crate) fn in_use(&self) -> Vec<&Lane> {
+        self.by_signature
+            .values()
+            .map(|id| self.get(*id))
+            .filter(|lane| lane.taken > 0 || !lane.ready.is_empty() || !lane.queued.is_empty())
+            .collect()
+    }
+
     /// All nodes ordered ahead, in the order of each lane.
     pub(crate) fn queued(&self) -> Vec<NodeId> {
         self.lanes

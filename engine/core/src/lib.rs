@@ -3,6 +3,7 @@
 //! The rule: `handle` decides and changes nothing, `evolve` obeys and decides nothing.
 
 pub mod address;
+mod check;
 mod decide;
 mod desired;
 pub mod event;

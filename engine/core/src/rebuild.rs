@@ -80,9 +80,8 @@ impl Run {
         let mut id = id;
         while id != NodeId::RUN {
             id = self.parent(id);
-            let node = &mut self.nodes[id.index()];
-            if matches!(node.state, State::Done(Final::Failed)) {
-                node.state = State::Open;
+            if self.node(id).state == State::Done(Final::Failed) {
+                self.nodes[id.index()].state = self.opened_again(id);
             }
         }
     }
@@ -264,10 +263,22 @@ impl Run {
         }
         self.count_all();
         for id in self.all() {
-            if matches!(self.node(id).state, State::Flying(_)) {
-                let lane = self.lane(id);
-                self.lanes.take(lane);
-                self.flying.insert(id);
+            match self.node(id).state {
+                State::Flying(_) => {
+                    let lane = self.lane(id);
+                    self.lanes.take(lane);
+                    self.flying.insert(id);
+                }
+                State::Backoff(at) => {
+                    self.backoff.insert((at, id));
+                }
+                State::Pending
+                | State::Ready
+                | State::Queued
+                | State::Asked
+                | State::Judged
+                | State::Open
+                | State::Done(_) => {}
             }
         }
         for id in lanes.queued() {
@@ -300,7 +311,7 @@ impl Run {
             resolved: flags.resolved,
             closing: flags.closing,
             served: flags.served,
-            turn: node.state == State::Open && node.item.is_some() || flags.turn && !ended,
+            turn: flags.turn && !ended,
             ..Flags::default()
         };
         if node.state == State::Ready {

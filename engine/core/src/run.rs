@@ -186,10 +186,15 @@ impl Run {
     pub(crate) fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
         let before = self.node(id).clone();
         let want = self.want(id);
-        self.leave(id, &before);
         change(&mut self.nodes[id.index()]);
-        self.enter(id);
         let after = self.node(id).clone();
+        // Only these states put a node into queues that more than the state decides on.
+        let same = before.state == after.state
+            && !matches!(after.state, State::Pending | State::Ready);
+        if !same {
+            self.leave(id, &before);
+            self.enter(id);
+        }
         self.count(id, &before, &after);
         if self.want(id) != want {
             self.changed.insert(id);
@@ -377,7 +382,7 @@ impl Run {
     fn has_begun(&self, id: NodeId) -> bool {
         let node = self.node(id);
         match node.opened {
-            None => node.attempts > u32::from(node.state == State::Queued),
+            None => node.has_begun(),
             Some(container) => {
                 let container = self.container(container);
                 (container.first.0..container.first.0 + container.count)
@@ -535,8 +540,10 @@ impl Run {
         let tally = &container.tally;
         let held = container.kind.too_many(tally.failed, container.count);
         let stopping = self.stopping_inside(container);
-        if held || stopping {
+        if stopping {
             tally.busy == 0
+        } else if held {
+            tally.begun == 0
         } else {
             tally.live == 0
         }

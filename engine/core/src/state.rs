@@ -141,6 +141,8 @@ pub struct Tally {
     pub(crate) live: u32,
     /// Nodes with something in flight.
     pub(crate) busy: u32,
+    /// Nodes that have begun in this session and have not ended.
+    pub(crate) begun: u32,
     /// Background nodes that serve.
     pub(crate) serving: u32,
     /// Nodes that failed and were not allowed to.
@@ -154,6 +156,7 @@ pub struct Tally {
 pub(crate) struct Share {
     pub(crate) live: bool,
     pub(crate) busy: bool,
+    pub(crate) begun: bool,
     pub(crate) serving: bool,
     pub(crate) failed: bool,
     pub(crate) seen: UnitState,
@@ -170,6 +173,8 @@ impl Node {
                     self.state,
                     State::Flying(_) | State::Judged | State::Open
                 ),
+            begun: !(done || serving || self.is_blocked())
+                && (self.has_begun() || self.state == State::Open),
             serving,
             failed: self.is_blocked()
                 || (self.state == State::Done(Final::Failed) && !allow_failure),
@@ -206,6 +211,16 @@ impl Node {
         }
     }
 
+    /// An attempt of it has started since the last resume, or it is done.
+    pub(crate) fn has_begun(&self) -> bool {
+        match self.state {
+            State::Pending | State::Ready | State::Backoff(_) | State::Queued => self.tries > 0,
+            State::Flying(_) | State::Asked | State::Judged => true,
+            State::Done(state) => state == Final::Succeeded || self.tries > 0,
+            State::Open => false,
+        }
+    }
+
     /// An attempt that was ordered ahead and never started gives its number back.
     pub(crate) fn unorder(&mut self) {
         if self.state == State::Queued {
@@ -234,6 +249,7 @@ impl Tally {
     pub(crate) fn add(&mut self, share: Share) {
         self.live += u32::from(share.live);
         self.busy += u32::from(share.busy);
+        self.begun += u32::from(share.begun);
         self.serving += u32::from(share.serving);
         self.failed += u32::from(share.failed);
         self.seen[share.seen as usize] += 1;
@@ -242,6 +258,7 @@ impl Tally {
     pub(crate) fn remove(&mut self, share: Share) {
         self.live -= u32::from(share.live);
         self.busy -= u32::from(share.busy);
+        self.begun -= u32::from(share.begun);
         self.serving -= u32::from(share.serving);
         self.failed -= u32::from(share.failed);
         self.seen[share.seen as usize] -= 1;

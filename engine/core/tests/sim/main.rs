@@ -1,0 +1,83 @@
+//! The core against seeded worlds: random plans, crashes, lost and doubled reports, jumps of the clock.
+//! `FLOWRUN_SIM_SEEDS` sets how many seeds are played, `FLOWRUN_SIM_SEED` plays one and prints it.
+
+mod books;
+mod doors;
+mod ends;
+mod engine;
+mod play;
+mod rng;
+mod shrink;
+mod spec;
+mod walk;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Plays one scenario; a panic is a failure like any other.
+fn failure(spec: &spec::Spec) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(|| play::play(spec).map(|_| ()))) {
+        Ok(Ok(())) => None,
+        Ok(Err(why)) => Some(why),
+        Err(panic) => Some(
+            panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+                .unwrap_or_default(),
+        ),
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The smallest scenario that still fails, with its reason and its last lines.
+fn report(seed: u64, why: &str) -> String {
+    let small = shrink::shrink(&spec::random(seed), |spec| failure(spec).is_some());
+    let why_small = failure(&small).unwrap_or_default();
+    let lines = play::last_lines(&small, 60);
+    format!("seed {seed}: {why}\nsmaller: {why_small}\n{}\n{:?}\n{lines}", show(&small.root, 0), small.rates)
+}
+
+/// A block in a few lines.
+fn show(block: &spec::Block, depth: usize) -> String {
+    let mut text = String::new();
+    let parts = [("", &block.steps), ("finally ", &block.finally)];
+    for (part, steps) in parts {
+        for step in steps {
+            let mut short = step.clone();
+            let body = short.body.take();
+            let indent = "  ".repeat(depth);
+            text += &format!("{indent}{part}{}: needs {:?} fan {:?} resolve {} item {} attempts {} gates {:?} pools {:?} {:?} allow {} out {} service {}\n",
+                short.name, short.needs, short.fan, short.resolve, short.resolve_item, short.retry.attempts, short.gates, short.pools, short.on_lost, short.allow_failure, short.hands_out, short.background);
+            if let Some(body) = body {
+                text += &show(&body, depth + 1);
+            }
+        }
+    }
+    text
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    match number("FLOWRUN_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("FLOWRUN_SIM_SEEDS").unwrap_or(2_000),
+    }
+}
+
+#[test]
+fn every_seeded_world_is_survived() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut bad = Vec::new();
+    for seed in seeds() {
+        bad.extend(failure(&spec::random(seed)).map(|why| (seed, why)));
+    }
+    let short: Vec<String> = bad.iter().take(10).map(|(s, why)| format!("seed {s}: {why}")).collect();
+    let first = bad.first().map(|(seed, why)| report(*seed, why)).unwrap_or_default();
+    if !bad.is_empty() {
+        println!("{}\n\n{first}\n{} bad", short.join("\n"), bad.len());
+    }
+    assert!(bad.is_empty());
+}
