@@ -89,18 +89,38 @@ pub fn load_text(name: &str, path: &Path, text: &str, registry: &Registry) -> Lo
     build(&mut One(path, text), name, path, registry)
 }
 
-fn build(reader: &mut dyn Reader, name: &str, path: &Path, registry: &Registry) -> Loaded {
-    let text = reader.read(path);
+/// The parser and the checks descend into nested values; a debug build needs more stack for 64 levels than the threads
+/// of tests and of tokio have.
+const STACK: usize = 32 << 20;
+
+fn build(reader: &mut (dyn Reader + Send), name: &str, path: &Path, registry: &Registry) -> Loaded {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("plan".to_owned()).stack_size(STACK);
+        match thread.spawn_scoped(scope, || build_here(reader, name, path, registry)).map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => cannot_read(name, path, &format!("no thread can be started: {error}")),
+        }
+    })
+}
+
+fn build_here(reader: &mut (dyn Reader + Send), name: &str, path: &Path, registry: &Registry) -> Loaded {
+    let text = match reader.read(path) {
+        Ok(text) => text,
+        Err(reason) => return cannot_read(name, path, &reason),
+    };
     let mut builder = Builder::new(reader, registry);
-    let root = builder.sources.add(name, path, text.as_deref().unwrap_or(""));
-    match text {
-        Ok(_) => builder.run(root),
-        Err(reason) => builder.faults.push(
-            Diagnostic::error(codes::UNREADABLE, Span::new(root, 0, 0), format!("cannot read the plan `{name}`: {reason}"))
-                .help("give the path of a plan file"),
-        ),
-    }
+    let root = builder.sources.add(name, path, &text);
+    builder.run(root);
     let (plan, sources, diagnostics) = builder.finish();
     let stops = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     Loaded { sources, plan: (!stops).then_some(plan), diagnostics }
+}
+
+fn cannot_read(name: &str, path: &Path, reason: &str) -> Loaded {
+    let mut sources = Sources::default();
+    let root = sources.add(name, path, "");
+    let message = format!("cannot read the plan `{name}`: {reason}");
+    let fault = Diagnostic::error(codes::UNREADABLE, Span::new(root, 0, 0), message).help("give the path of a plan file");
+    Loaded { sources, plan: None, diagnostics: vec![fault] }
 }

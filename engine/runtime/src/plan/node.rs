@@ -114,6 +114,19 @@ impl Node {
         }
     }
 
+    /// Whether its value is known now: nothing in it was reported before, is a template, or is read in two ways.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        match &self.value {
+            Value::Broken => false,
+            Value::Text(text) => !text.contains("{{"),
+            Value::Plain(text) => !is_ambiguous(text),
+            Value::List(list) => list.iter().all(Self::is_known),
+            Value::Map(map) => map.iter().all(|(_, node)| node.is_known()),
+            Value::Null => true,
+        }
+    }
+
     /// The value with its type, texts as they are.
     #[must_use]
     pub fn json(&self) -> Json {

@@ -273,13 +273,13 @@ fn typed(kind: ParamKind, value: &Value) -> Result<Value, Problem> {
     match (kind, value) {
         (ParamKind::String, Value::String(_)) => Ok(value.clone()),
         (ParamKind::String, Value::Number(_) | Value::Bool(_)) => Ok(Value::String(value.to_string())),
-        (ParamKind::String, _) => Err(wrong("a text")),
+        (ParamKind::String, _) => Err(wrong("a text").help("write a text")),
         (ParamKind::Path, Value::String(_)) => Ok(value.clone()),
-        (ParamKind::Path, _) => Err(wrong("a path")),
+        (ParamKind::Path, _) => Err(wrong("a path").help("write a path such as `/mnt/dump`")),
         (ParamKind::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(value.clone()),
-        (ParamKind::Integer, _) => Err(wrong("a whole number")),
+        (ParamKind::Integer, _) => Err(wrong("a whole number").help("write digits alone, without quotes")),
         (ParamKind::Number, Value::Number(_)) => Ok(value.clone()),
-        (ParamKind::Number, _) => Err(wrong("a number")),
+        (ParamKind::Number, _) => Err(wrong("a number").help("write a number such as `2.5`, without quotes")),
         (ParamKind::Boolean, Value::Bool(_)) => Ok(value.clone()),
         (ParamKind::Boolean, _) => Err(wrong("a truth value").help("write `true` or `false`")),
         (ParamKind::Duration, Value::String(text)) => match quantity::duration_ms(text) {
@@ -293,9 +293,9 @@ fn typed(kind: ParamKind, value: &Value) -> Result<Value, Problem> {
         },
         (ParamKind::Size, _) => Err(wrong("a size").help("write `512MiB` or `2TiB`")),
         (ParamKind::List, Value::Array(_)) => Ok(value.clone()),
-        (ParamKind::List, _) => Err(wrong("a list")),
+        (ParamKind::List, _) => Err(wrong("a list").help("write `[a, b]`")),
         (ParamKind::Map, Value::Object(_)) => Ok(value.clone()),
-        (ParamKind::Map, _) => Err(wrong("a map")),
+        (ParamKind::Map, _) => Err(wrong("a map").help("write `{ name: value }`")),
     }
 }
 

@@ -13,30 +13,32 @@ use serde_yaml::{Error, Location, Spanned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// A text with more repeated keys than this is reported up to here.
+/// How often a text is read again with a repeated key set apart; each reading reports one more.
 const MAX_DUPLICATES: usize = 40;
 
 /// Reads a file. The tree is there whenever the text can be read at all; what was reported is `Broken` in it.
 pub fn parse(id: FileId, file: &Source, faults: &mut Vec<Diagnostic>) -> Option<Node> {
     let linted = lint::lint(id, &file.text);
     let lint_lines: BTreeSet<u32> = linted.faults.iter().map(|fault| file.position(fault.span.start).0).collect();
-    faults.extend(linted.faults);
+    faults.extend(linted.faults.iter().cloned());
     let mut text = linted.text;
     let mut twice: BTreeMap<u32, String> = BTreeMap::new();
+    let mut attempts = 0;
     loop {
         let error = match serde_yaml::from_str_with_options::<Spanned<Raw>>(&text, options()) {
             Ok(raw) => return Some(Tree { id, file, broken: &linted.broken, twice: &twice, faults }.node(raw)),
             Err(error) => error,
         };
-        if let Some(known) = set_apart(id, file, &error, &mut text, twice.len()) {
-            if twice.len() < MAX_DUPLICATES {
-                twice.insert(known.0, known.1);
+        attempts += 1;
+        if attempts <= MAX_DUPLICATES {
+            if let Some((at, name)) = set_apart(id, file, &error, &mut text, attempts) {
+                twice.entry(at).or_insert(name);
                 continue;
             }
         }
         let fault = reword::reword(&error, place(id, file, error.location()));
         let line = file.position(fault.span.start).0;
-        if !lint_lines.iter().any(|known| known.abs_diff(line) <= 1) {
+        if !linted.runs_away && !lint_lines.iter().any(|known| known.abs_diff(line) <= 1) {
             faults.push(fault);
         }
         return None;
@@ -63,7 +65,7 @@ fn set_apart(id: FileId, file: &Source, error: &Error, text: &mut String, count:
     if range.is_empty() || text.get(range.clone()).is_none_or(|old| old.contains('\n')) {
         return None;
     }
-    let mut number = count + 1;
+    let mut number = count;
     let spelling: String = range
         .clone()
         .map(|_| {

@@ -88,6 +88,8 @@ pub(super) struct Names {
     pub(super) params: HashMap<String, (usize, ParamKind, bool)>,
     pub(super) secrets: HashSet<String>,
     pub(super) gates: BTreeMap<String, GateId>,
+    /// Gates that were reported already.
+    pub(super) broken_gates: HashSet<String>,
     pub(super) pools: BTreeMap<String, PoolId>,
     pub(super) root: Option<BlockId>,
 }
@@ -103,7 +105,7 @@ pub(super) struct Meta {
 
 /// Reads plan files into one checked plan.
 pub(in crate::plan) struct Builder<'a> {
-    pub(super) reader: &'a mut dyn Reader,
+    pub(super) reader: &'a mut (dyn Reader + Send),
     pub(super) registry: &'a Registry,
     pub(in crate::plan) sources: Sources,
     pub(in crate::plan) faults: Vec<Diagnostic>,
@@ -125,7 +127,7 @@ pub(in crate::plan) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(in crate::plan) fn new(reader: &'a mut dyn Reader, registry: &'a Registry) -> Self {
+    pub(in crate::plan) fn new(reader: &'a mut (dyn Reader + Send), registry: &'a Registry) -> Self {
         Self {
             reader,
             registry,

@@ -17,9 +17,14 @@ const SECOND: u64 = 1000;
 impl Builder<'_> {
     pub(super) fn read_gates(&mut self, context: ContextId, node: Option<&Node>) {
         for (key, node) in node.and_then(Node::map).unwrap_or(&[]) {
-            let Some(entries) = node.map() else { continue };
+            let entries = node.map().unwrap_or(&[]);
             let before = self.uses.len();
-            let Some(probe) = self.one_probe(key, entries, Site::of(context, Role::Gate)) else { continue };
+            let Some(probe) = self.one_probe(key, entries, Site::of(context, Role::Gate)) else {
+                if let Some(names) = self.names.get_mut(context.index()) {
+                    names.broken_gates.insert(key.text.clone());
+                }
+                continue;
+            };
             let uses = self.uses.split_off(before);
             let is_load = matches!(probe, Probe::Load { .. });
             let time = |name: &str| node.get(name).and_then(duration);
@@ -56,7 +61,7 @@ impl Builder<'_> {
             (Some((kind, node)), None) => self.probe(&kind.text, node, site),
             (None, _) => {
                 let unknown = entries.iter().any(|(kind, _)| crate::plan::keys::GATE.get(&kind.text).is_none() || kind.text == "mysql");
-                if !unknown {
+                if !unknown && !entries.is_empty() {
                     let message = format!("the gate `{}` says no condition", key.text);
                     let help = format!("give one of {}", listed(PROBES.iter().copied(), 20));
                     self.fault(Diagnostic::error(codes::MISSING_KEY, key.span, message).label("waits for what?").help(help));

@@ -20,7 +20,7 @@ impl Builder<'_> {
         let id = self.context(file, tree);
         self.params(id, tree.get("params"));
         self.secrets(id, tree.get("secrets"));
-        let env = self.env(tree.get("env"), Site::of(id, Role::Start));
+        let env = self.env(tree.get("env"), Site::of(id, Role::Value));
         self.read_pools(id, tree.get("pools"));
         self.read_gates(id, tree.get("gates"));
         let outer = Outer { context: id, item: false, finally, defaults: tree.get("defaults") };
@@ -125,7 +125,7 @@ impl Builder<'_> {
 
     /// A default without templates is held to the param's own rules here and now.
     fn param_rules(&mut self, param: &Param, node: &Node) {
-        let Some(default) = node.get("default").filter(|node| !node.has_template()) else { return };
+        let Some(default) = node.get("default").filter(|node| node.is_known()) else { return };
         let Some(Tree::Value(value)) = &param.default else { return };
         if let Err(problem) = params::accept(param, value) {
             let fault = Diagnostic::error(codes::BAD_DEFAULT, default.span, format!("the default of `{}` {}", param.name, problem.message));

@@ -127,7 +127,7 @@ impl Inputs<'_> {
         let quote = types.contains(&"string") && matches!(node.value, Value::Plain(_));
         let help = quote.then(|| format!("quote it: `\"{}\"`", node.written().unwrap_or_default()));
         let bare = !types.contains(&"string") && node.text().is_some_and(|text| crate::plan::node::plain(text).is_number());
-        let help = help.or_else(|| bare.then(|| "take the quotes away".to_owned()));
+        let help = help.or_else(|| bare.then(|| "take the quotes away".to_owned())).or_else(|| types.first().map(|kind| how(kind).to_owned()));
         self.faults.push(Diagnostic::error(codes::INPUT_TYPE, node.span, message).label(node.describe()).maybe_help(help));
         false
     }
@@ -209,6 +209,18 @@ fn is_type(node: &Node, kind: &str) -> bool {
         "array" => json.is_array(),
         "object" => json.is_object(),
         _ => true,
+    }
+}
+
+fn how(kind: &str) -> &'static str {
+    match kind {
+        "string" => "write a text",
+        "integer" => "write digits alone",
+        "number" => "write a number",
+        "boolean" => "write `true` or `false` without quotes",
+        "array" => "write `[...]`, or a line with `- ` for each element",
+        "object" => "write `{ name: value }`",
+        _ => "write another value",
     }
 }
 

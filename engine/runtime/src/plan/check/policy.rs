@@ -95,8 +95,9 @@ impl Builder<'_> {
                         self.uses.push(Use { site, ..one });
                     }
                 }
+                None if names.broken_gates.contains(name) => {}
                 None => {
-                    let known: Vec<String> = names.gates.keys().cloned().collect();
+                    let known: Vec<String> = names.gates.keys().chain(&names.broken_gates).cloned().collect();
                     let fault = Diagnostic::error(codes::UNKNOWN_GATE, node.span, format!("no gate is called `{name}`")).label("no such gate");
                     let fault = if key == node.span { fault } else { fault.also(key, "named here") };
                     self.fault(fault.help(suggest(name, &known, "gates")));

@@ -62,8 +62,11 @@ impl Builder<'_> {
         }
         let name = one.reference.path.get(1);
         let names = self.names.get(one.site.context.index());
-        let param = name.and_then(|name| names?.params.get(name)).filter(|_| root == "params");
-        !param.is_some_and(|(_, kind, choice)| *choice || is_harmless(*kind))
+        if root != "params" {
+            return true;
+        }
+        // A param that does not exist was reported as such.
+        name.and_then(|name| names?.params.get(name)).is_some_and(|(_, kind, choice)| !*choice && !is_harmless(*kind))
     }
 
     fn pasted(&mut self, one: &Use) {

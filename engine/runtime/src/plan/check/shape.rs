@@ -2,7 +2,7 @@
 //! Unaware of names and references. What is wrong here is reported here; whoever reads the value later stays silent.
 
 use crate::plan::codes;
-use crate::plan::diagnostic::{Diagnostic, did_you_mean, listed};
+use crate::plan::diagnostic::{Diagnostic, did_you_mean, listed, nearest};
 use crate::plan::keys::{self, Key as Known, Kind, State, Table};
 use crate::plan::node::{Key, Node, Value, is_ambiguous};
 use crate::plan::quantity;
@@ -31,7 +31,8 @@ impl Shape<'_> {
             }
         }
         for known in table.keys.iter().filter(|known| known.state == State::Required) {
-            if node.get(known.name).is_none() {
+            let misspelt = || entries.iter().any(|(key, _)| table.get(&key.text).is_none() && nearest(&key.text, table.names()) == Some(known.name));
+            if node.get(known.name).is_none() && !misspelt() {
                 self.missing(node, known, table);
             }
         }
@@ -63,7 +64,7 @@ impl Shape<'_> {
         self.faults.push(
             Diagnostic::error(codes::MISSING_KEY, span, format!("{} needs the key `{}`", table.title, known.name))
                 .label(format!("`{}` is missing here", known.name))
-                .help(known.doc),
+                .help(format!("add `{}: ...`", known.name)),
         );
     }
 
@@ -81,6 +82,7 @@ impl Shape<'_> {
             Kind::List(inner) => self.list(name, node, *inner),
             Kind::OneOrMany(inner) => match node.list() {
                 Some(list) => list.iter().for_each(|node| self.value(name, node, *inner)),
+                None if node.map().is_some() => self.wrong(node, &format!("`{name}` is one value or a list of them"), Some(format!("write `{name}: [...]`"))),
                 None => self.value(name, node, *inner),
             },
             Kind::Map(inner) => self.map(name, node, *inner),
@@ -104,7 +106,7 @@ impl Shape<'_> {
         self.faults.push(
             Diagnostic::error(codes::NUMBER_SPELLING, node.span, format!("programs disagree on which number `{text}` is"))
                 .label("text, or a number?")
-                .help(format!("quote it: `\"{text}\"`")),
+                .help(format!("quote it if it is a text: `\"{text}\"`; else write the number plainly")),
         );
         true
     }
@@ -183,10 +185,10 @@ impl Shape<'_> {
     fn word(&mut self, name: &str, node: &Node, words: &[&str], before: &str) {
         let all = listed(words.iter().copied(), 20);
         let Some(given) = node.written() else {
-            return self.wrong(node, &format!("`{name}` is {before}one of {all}"), None);
+            return self.wrong(node, &format!("`{name}` is {before}one of {all}"), Some("write one of these words".to_owned()));
         };
         if !words.contains(&given) {
-            let help = did_you_mean(given, words.iter().copied()).unwrap_or_else(|| format!("write {before}one of {all}"));
+            let help = did_you_mean(given, words.iter().copied()).unwrap_or_else(|| if words.len() == 1 { format!("write {before}{all}") } else { format!("write {before}one of {all}") });
             self.faults.push(
                 Diagnostic::error(codes::UNKNOWN_WORD, node.span, format!("`{name}` cannot be `{given}`"))
                     .label(format!("not one of {all}"))
@@ -215,7 +217,8 @@ impl Shape<'_> {
         let quotable = matches!(kind, Kind::Text | Kind::Template) && node.written().is_some();
         let help = match (quotable, node.written()) {
             (true, Some(text)) => Some(format!("quote it: `\"{text}\"`")),
-            _ => matches!(kind, Kind::Bool).then(|| "without quotes".to_owned()),
+            _ if matches!(kind, Kind::Bool) => Some("write `true` or `false` without quotes".to_owned()),
+            _ => Some(format!("write {takes}")),
         };
         self.wrong(node, &format!("`{name}` is {takes}"), help);
     }
@@ -247,18 +250,18 @@ impl Shape<'_> {
 
     fn count(&mut self, name: &str, node: &Node, least: u32) {
         let Value::Plain(text) = &node.value else {
-            return self.wrong(node, &format!("`{name}` is a whole number"), None);
+            return self.wrong(node, &format!("`{name}` is a whole number"), Some("write digits alone, without quotes".to_owned()));
         };
         match text.parse::<u32>() {
             Ok(count) if count >= least => {}
             _ if is_number(node) => self.range(name, node, &format!("write a whole number from {least} to {}", u32::MAX)),
-            _ => self.wrong(node, &format!("`{name}` is a whole number"), None),
+            _ => self.wrong(node, &format!("`{name}` is a whole number"), Some("write digits alone".to_owned())),
         }
     }
 
     fn limit(&mut self, name: &str, node: &Node) {
         let Some(text) = node.written() else {
-            return self.wrong(node, &format!("`{name}` is a whole number or a percentage"), None);
+            return self.wrong(node, &format!("`{name}` is a whole number or a percentage"), Some("write `3` or `10%`".to_owned()));
         };
         let share = text.strip_suffix('%').and_then(|share| share.trim().parse::<u8>().ok());
         if text.parse::<u32>().is_err() && share.is_none_or(|share| share > 100) {

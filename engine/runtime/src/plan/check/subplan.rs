@@ -119,7 +119,7 @@ impl Builder<'_> {
     }
 
     fn given_param(&mut self, param: &crate::plan::model::Param, node: &Node) {
-        if node.has_template() {
+        if !node.is_known() {
             return;
         }
         if let Err(problem) = params::accept(param, &node.json()) {

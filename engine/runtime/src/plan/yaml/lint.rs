@@ -14,13 +14,15 @@ pub(super) struct Linted {
     pub(super) faults: Vec<Diagnostic>,
     /// The first bytes of patched values.
     pub(super) broken: BTreeSet<u32>,
+    /// A quote runs to the end of the text: whatever the parser says of it is a consequence.
+    pub(super) runs_away: bool,
 }
 
 /// Looks at a text.
 pub(super) fn lint(file: FileId, text: &str) -> Linted {
-    let mut scan = Scan { bytes: text.as_bytes(), text, at: 0, patches: Vec::new(), tabs: Vec::new(), nested: None };
+    let mut scan = Scan { bytes: text.as_bytes(), text, at: 0, patches: Vec::new(), tabs: Vec::new(), nested: None, unclosed: None };
     scan.run();
-    let Scan { patches, tabs, .. } = scan;
+    let Scan { patches, tabs, unclosed, .. } = scan;
     let mut bytes = text.as_bytes().to_vec();
     let mut faults = Vec::new();
     let mut broken = BTreeSet::new();
@@ -39,7 +41,11 @@ pub(super) fn lint(file: FileId, text: &str) -> Linted {
         broken.insert(u32::try_from(start).unwrap_or(u32::MAX));
         faults.push(unquoted(Span::new(file, start, end), text.get(start..end).unwrap_or("")));
     }
-    Linted { text: String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned()), faults, broken }
+    if let Some(at) = unclosed {
+        let fault = Diagnostic::error(codes::SYNTAX, Span::new(file, at, at + 1), "a quote is opened and never closed");
+        faults.push(fault.label("opened here").help("close it, or take it away"));
+    }
+    Linted { runs_away: unclosed.is_some(), text: String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned()), faults, broken }
 }
 
 fn unquoted(span: Span, value: &str) -> Diagnostic {
@@ -59,6 +65,7 @@ struct Scan<'a> {
     patches: Vec<(usize, usize)>,
     tabs: Vec<usize>,
     nested: Nested,
+    unclosed: Option<usize>,
 }
 
 impl Scan<'_> {
@@ -169,6 +176,7 @@ impl Scan<'_> {
     /// From an opening quote to behind the closing one.
     fn quoted(&mut self) {
         let quote = self.peek(0);
+        let start = self.at;
         self.at += 1;
         while self.at < self.bytes.len() {
             match self.peek(0) {
@@ -182,6 +190,7 @@ impl Scan<'_> {
             }
         }
         self.at = self.at.min(self.bytes.len());
+        self.unclosed = self.unclosed.or(Some(start));
     }
 
     /// From an opening bracket to behind the closing one.

@@ -33,11 +33,9 @@ pub(super) fn reword(error: &Error, span: Span) -> Diagnostic {
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => {
-            Diagnostic::error(codes::TOO_LARGE, span, "the plan is nested too deeply, or too large once its aliases are written out")
-                .label("the limit is passed here")
-                .help("a plan may have 64 levels and a million values")
+            too_large(span)
         }
-        Error::MultipleDocuments { .. } => syntax(span, "a plan is one YAML document, and a second one begins here", "", "remove the line `---`"),
+        Error::MultipleDocuments { .. } => syntax(span, "a plan is one YAML document, and a second one begins here", "a second document", "remove the line `---`"),
         Error::UnsupportedTag { tag, .. } => syntax(span, &format!("the tag `{tag}` means nothing in a plan"), "this tag", "remove it"),
         Error::UnknownAnchor { .. } => syntax(span, "an alias names an anchor that does not stand before it", "no such anchor", "write `&name` before the value it stands for, or quote the text if it begins with `*`"),
         Error::MergeValueNotMapOrSeqOfMaps { .. } => syntax(span, "`<<` takes a map, or a list of maps", "not a map", "name the anchor of a map: `<<: *name`"),
@@ -57,7 +55,7 @@ fn by_words(text: &str, span: Span) -> Diagnostic {
     match WORDS.iter().find(|(part, ..)| text.contains(part)) {
         Some((_, message, label, help)) => syntax(span, message, label, help),
         None if text.contains("depth") || text.contains("nest") || text.contains("limit") => {
-            Diagnostic::error(codes::TOO_LARGE, span, "the plan is nested too deeply").label("the limit is passed here").help("a plan may have 64 levels")
+            too_large(span)
         }
         None => syntax(
             span,
@@ -66,6 +64,12 @@ fn by_words(text: &str, span: Span) -> Diagnostic {
             "look for a missing quote, colon or bracket on this line or the one before",
         ),
     }
+}
+
+fn too_large(span: Span) -> Diagnostic {
+    Diagnostic::error(codes::TOO_LARGE, span, "the plan is nested too deeply, or too large once its aliases are written out")
+        .label("the limit is passed here")
+        .help("a plan may have 64 levels and a million values")
 }
 
 fn syntax(span: Span, message: &str, label: &str, help: &str) -> Diagnostic {

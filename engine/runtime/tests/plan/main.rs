@@ -1,0 +1,7 @@
+//! Whole plan files: the corpus of bad ones, what good ones become, and arbitrary damage to both.
+
+mod corpus;
+mod edges;
+mod fuzz;
+mod large;
+mod types;
