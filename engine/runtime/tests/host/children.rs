@@ -66,7 +66,7 @@ async fn a_child_has_its_own_group_clean_signals_its_environment_and_nothing_of_
     let host = place.host().await;
     let mut spawn = place.sh(
         1,
-        "tr '\\0' '\\n' </proc/$$/environ; ls -l /proc/$$/fd | grep -v total; grep -E '^Sig(Blk|Ign)' /proc/$$/status; \
+        "tr '\\0' '\\n' </proc/$$/environ; ls -l /proc/$$/fd; grep -E '^Sig(Blk|Ign)' /proc/$$/status; \
          cat /proc/$$/oom_score_adj; cut -d' ' -f5 /proc/$$/stat; echo $$",
     );
     spawn.env.push(("FLOWRUN_ATTEMPT".into(), "forged".into()));

@@ -157,6 +157,14 @@ async fn drivers_that_start_a_host_at_once_end_with_one() {
     assert!(hosts.iter().all(|(pid, _)| *pid == hosts[0].0), "{hosts:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_dies_between_its_lock_and_its_socket_is_replaced() {
+    let place = Place::new();
+    let host = place.host_with(Setup { crash_at: Some("before-listen".into()), ..Setup::default() }).await;
+    host.start(place.sh(1, "exit 8")).await.expect("it starts");
+    assert_eq!(host.wait(key(1)).await, ChildExit::Code(8));
+}
+
 /// Boot ids stand at these places: in the header behind magic, version and flag; in a record behind its fields.
 const BOOT_OF_HEADER: u64 = 16;
 

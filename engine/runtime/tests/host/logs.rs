@@ -56,6 +56,24 @@ async fn masking_goes_on_under_a_new_host_without_a_lost_or_doubled_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_host_left_is_in_the_log_once_the_next_one_answers() {
+    let place = Place::new();
+    let host = place.host_with(setup(&place)).await;
+    let script = format!("echo begin; while ! test -e go; do sleep 0.01; done; echo {SECRET} end");
+    let child = host.start(place.sh(1, &script)).await.expect("it starts");
+    kill(host.pid());
+    host.lost().await;
+    std::fs::write(place.path("go"), "").expect("written");
+    until("the orphan has ended", || !runs(child.pid)).await;
+    // Without the secrets nothing is masked, so nothing may leave the spool.
+    let stranger = place.host().await;
+    assert!(!place.read(&place.log(1)).contains("end"));
+    drop(stranger);
+    let _host = place.host_with(setup(&place)).await;
+    assert_eq!(place.read(&place.log(1)), "begin\n*** end\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_masked_is_freed_behind() {
     use std::os::unix::fs::MetadataExt as _;
     let place = Place::new();
