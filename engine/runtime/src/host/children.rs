@@ -136,7 +136,7 @@ impl Children {
     }
 
     /// Of the children whose main process has ended, those of which nothing is left.
-    pub(super) fn emptied(&mut self) -> Vec<ChildKey> {
+    pub(super) fn emptied(&self) -> Vec<ChildKey> {
         if self.lingering.is_empty() {
             return Vec::new();
         }
@@ -147,7 +147,7 @@ impl Children {
     }
 
     /// How a child ended, all of it.
-    pub(super) fn end(&mut self, key: ChildKey) -> Option<ChildExit> {
+    pub(super) fn end(&self, key: ChildKey) -> Option<ChildExit> {
         let child = self.by_key.get(&key)?;
         let exit = match (child.main, child.timed_out) {
             (None, _) => ChildExit::Unknown,

@@ -207,7 +207,8 @@ impl Host {
         self.send(&Order::Thaw(key));
     }
 
-    /// The child's end is in the journal: its record may be used again. Never before, or a crash loses the exit.
+    /// The child's end is in the journal: its record may be used again. Never before, or a crash loses the exit; and of
+    /// a lost child never before [`super::fence()`], which needs the record.
     pub fn forget(&self, key: ChildKey) {
         lock(&self.shared.children).slots.remove(&key);
         self.send(&Order::Forget(key));

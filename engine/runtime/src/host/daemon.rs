@@ -130,7 +130,7 @@ fn listen() -> io::Result<UnixListener> {
 fn take_signals() -> io::Result<OwnedFd> {
     // SAFETY: plain system calls; the set is initialised by sigemptyset before it is read.
     unsafe {
-        for signal in 1..32 {
+        for signal in 1..=libc::SIGRTMAX() {
             libc::signal(signal, libc::SIG_DFL);
         }
         for signal in IGNORED {

@@ -78,7 +78,10 @@ impl Search {
                 quiet += 1;
             } else {
                 quiet = 0;
-                seen.found.iter().for_each(|stat| drop(procfs::signal(stat, Signal::KILL)));
+                for stat in &seen.found {
+                    // Whether it worked is seen at the next look.
+                    procfs::signal(stat, Signal::KILL);
+                }
             }
             // Twice, since a process may have left a child behind a look that had passed it.
             if quiet == 2 {

@@ -48,6 +48,8 @@ pub(super) fn is_locked(run: &RunDir) -> io::Result<bool> {
 pub(super) async fn reach(run: &RunDir, exe: &Path, setup: &Setup) -> Result<Link, HostError> {
     let until = Instant::now() + PATIENCE;
     let mut trouble = "it did not begin to serve".to_owned();
+    // Only the first host is to die: the next one shows that the driver gets over it.
+    let mut crash_at = setup.crash_at.clone();
     while Instant::now() < until {
         match dial(run) {
             Ok(stream) => match timeout(PATIENCE, greet(stream, setup)).await {
@@ -58,7 +60,7 @@ pub(super) async fn reach(run: &RunDir, exe: &Path, setup: &Setup) -> Result<Lin
                 Err(_) => return Err(HostError::Silent { run: run.id() }),
             },
             Err(_) if !is_locked(run).map_err(|error| start_error(run, &error))? => {
-                start(run, exe, setup).await?;
+                start(run, exe, crash_at.take()).await?;
                 continue;
             }
             // It holds the lock and does not listen yet, or no longer.
@@ -82,10 +84,10 @@ fn dial(run: &RunDir) -> io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-async fn start(run: &RunDir, exe: &Path, setup: &Setup) -> Result<(), HostError> {
+async fn start(run: &RunDir, exe: &Path, crash_at: Option<String>) -> Result<(), HostError> {
     let mut command = Command::new(exe);
     // The host's own environment is empty: nothing of the shell that happened to start it reaches later children.
-    command.arg("__host").arg(run.path()).args(&setup.crash_at).env_clear();
+    command.arg("__host").arg(run.path()).args(crash_at).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(io::Error::other);
     let said = output.and_then(|output| output).map_err(|error| start_error(run, &error))?.stdout;

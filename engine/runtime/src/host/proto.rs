@@ -104,11 +104,11 @@ impl Order {
                 }
             }
             Self::Spawn(spawn) => write_spawn(&mut Pen::frame(out, 2), spawn),
-            Self::Stop(key) => drop(Pen::frame(out, 3).key(*key)),
-            Self::Freeze(key) => drop(Pen::frame(out, 4).key(*key)),
-            Self::Thaw(key) => drop(Pen::frame(out, 5).key(*key)),
-            Self::Forget(key) => drop(Pen::frame(out, 6).key(*key)),
-            Self::Settled => drop(Pen::frame(out, 7)),
+            Self::Stop(key) => { Pen::frame(out, 3).key(*key); }
+            Self::Freeze(key) => { Pen::frame(out, 4).key(*key); }
+            Self::Thaw(key) => { Pen::frame(out, 5).key(*key); }
+            Self::Forget(key) => { Pen::frame(out, 6).key(*key); }
+            Self::Settled => { Pen::frame(out, 7); }
         }
     }
 
@@ -174,7 +174,7 @@ impl Answer {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Welcome { version, pid, records } => {
-                drop(Pen::frame(out, 1).u32(*version).i32(*pid).u32(*records));
+                { Pen::frame(out, 1).u32(*version).i32(*pid).u32(*records); }
             }
             Self::Known(child) => {
                 let mut pen = Pen::frame(out, 2);
@@ -182,13 +182,13 @@ impl Answer {
                 pen.exit(child.exit);
             }
             Self::Started { key, pid, start, started_ms } => {
-                drop(Pen::frame(out, 3).key(*key).i32(*pid).u64(*start).u64(*started_ms));
+                { Pen::frame(out, 3).key(*key).i32(*pid).u64(*start).u64(*started_ms); }
             }
             Self::Refused { key, error } => {
                 let (kind, subject, why) = refusal(error);
-                drop(Pen::frame(out, 4).key(*key).u32(kind).bytes(subject.as_bytes()).bytes(why.as_bytes()));
+                { Pen::frame(out, 4).key(*key).u32(kind).bytes(subject.as_bytes()).bytes(why.as_bytes()); }
             }
-            Self::Exited { key, exit } => drop(Pen::frame(out, 5).key(*key).exit(Some(*exit))),
+            Self::Exited { key, exit } => { Pen::frame(out, 5).key(*key).exit(Some(*exit)); }
         }
     }
 

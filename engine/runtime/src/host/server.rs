@@ -22,6 +22,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How long a host waits for the driver that started it.
 const FIRST_DRIVER_MS: u64 = 10_000;
+/// How long a greeting may wait for logs that an earlier host did not finish.
+const LEFT_OUTPUT_MS: u64 = 2000;
 /// Orders that are carried out before exits are looked at again.
 const ORDERS_AT_ONCE: usize = 16;
 /// An exit that the book does not take for this many half seconds is told anyway: the driver's journal is another file.
@@ -218,8 +220,9 @@ impl Server {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Hello { version, secrets, private, spool_cap } => {
-                self.greet(version);
                 self.spools.set_up(&secrets, private, spool_cap);
+                self.spools.drain_left(boot_ms() + LEFT_OUTPUT_MS);
+                self.greet(version);
             }
             Order::Spawn(spawn) => self.spawn(&spawn),
             Order::Stop(key) => self.children.stop(key),

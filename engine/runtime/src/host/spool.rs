@@ -121,6 +121,23 @@ impl Spools {
         }
     }
 
+    /// Brings what ended children of earlier hosts left into their logs, so that a driver that reads one finds it whole;
+    /// what takes longer than `until` follows later.
+    pub(super) fn drain_left(&mut self, until: u64) {
+        loop {
+            let now = super::children::boot_ms();
+            let left = |spool: &Spool| spool.due <= now && matches!(spool.life, Life::Ended { record: None, .. });
+            let keys: Vec<ChildKey> = self.spools.iter().filter(|(_, spool)| left(spool)).map(|(key, _)| *key).collect();
+            if keys.is_empty() || now >= until {
+                return;
+            }
+            for key in keys {
+                // Nothing of it runs any more, so too much of it stops nobody.
+                self.look_at(key, now);
+            }
+        }
+    }
+
     fn go_on(&mut self, key: ChildKey, state_path: &Path) -> io::Result<()> {
         let (state, log, state_file) = State::load(state_path)?;
         let path = state_path.with_extension("spool");

@@ -1,5 +1,4 @@
 //! What the tests of the host share.
-#![expect(dead_code, reason = "each test file uses its own part")]
 
 use flowrun_engine::host::{ChildKey, Host, Setup, Spawn};
 use flowrun_engine::paths::RunDir;
