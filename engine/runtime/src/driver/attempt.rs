@@ -4,6 +4,7 @@
 use super::backend::{AttemptBackend, tail};
 use super::message::{Ending, Message};
 use super::prepare::{Prepared, Ready};
+use super::probe;
 use crate::gates;
 use crate::host::{ChildKey, Fenced, fence};
 use crate::plan::seal;
@@ -122,6 +123,9 @@ async fn serve(
     tokio::pin!(until);
     let mut last = String::from("it was not measured");
     if let Some(probe) = &ready.probe {
+        let world = &job.backend.world;
+        let probe = probe::ground(probe.clone(), &job.prepared.dir, job.backend.env.clone(), &world.secrets);
+        let probe = probe.map_err(StepError::permanent)?;
         loop {
             tokio::select! {
                 biased;
@@ -132,11 +136,11 @@ async fn serve(
                     let _ = run.await;
                     return Err(StepError::transient(format!("was not ready within {} s: {last}", ready.within_ms / 1000)));
                 }
-                reading = gates::measure(probe) => {
+                reading = gates::measure(&probe) => {
                     if reading.holds {
                         break;
                     }
-                    last = reading.text;
+                    last = job.backend.mask(&reading.text);
                 }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;

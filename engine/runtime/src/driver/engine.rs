@@ -14,7 +14,7 @@ use super::resolve::Resolver;
 use super::world::World;
 use super::{DriverError, End};
 use crate::host::{ChildKey, Host};
-use crate::store::{Entry, Journal, StoreError};
+use crate::store::{Entry, Health, Journal, StoreError};
 use flowrun_core::event::{Failure, FailureClass, Outcome, UnitState};
 use flowrun_core::{AttemptId, Event, Input, NodeId, Run, Want};
 use flowrun_sdk::Progress;
@@ -37,6 +37,9 @@ pub(crate) struct Task {
     /// It finds out what became of the attempt.
     pub(crate) reconciles: bool,
 }
+
+/// Why a full disk pauses a run, as it stands in the journal.
+pub(crate) const FULL_DISK: &str = "the disk of the state directory is full";
 
 /// How far this process is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,7 @@ pub(crate) struct Engine {
     forgets: BTreeMap<u64, Vec<ChildKey>>,
     /// When attempts started that an earlier process started.
     pub(crate) known_starts: HashMap<AttemptId, u64>,
+    paused_by_disk: bool,
     leaving: Leaving,
     failed: Option<StoreError>,
 }
@@ -118,6 +122,7 @@ impl Engine {
             publisher,
             forgets: BTreeMap::new(),
             known_starts: HashMap::new(),
+            paused_by_disk: false,
             leaving: Leaving::No,
             failed: None,
         }
@@ -215,7 +220,9 @@ impl Engine {
                 }
             }
             Message::Written(written) => self.written(written),
-            Message::Measured(gate, reading) => {
+            Message::Health(health) => self.disk(&health),
+            Message::Measured(gate, mut reading) => {
+                reading.text = self.world.masker.mask(&reading.text);
                 self.run.tell_time(self.clock.now());
                 self.run.measured(gate, reading.holds);
                 self.gates.measured(gate, reading, self.clock.now());
@@ -226,6 +233,28 @@ impl Engine {
             }
             Message::Interrupt => self.interrupt(),
             Message::Terminate => self.leaving = Leaving::Now(Signal::Terminate),
+        }
+    }
+
+    /// A full disk pauses the run: what runs goes on, nothing new starts before there is room.
+    fn disk(&mut self, health: &Health) {
+        match health {
+            Health::Low | Health::Full(_) if !self.paused_by_disk => {
+                self.paused_by_disk = true;
+                self.publisher.say(format!(
+                    "the disk of the state directory is full: nothing new starts, what runs goes on; make room on the \
+                     filesystem of {} and the run goes on by itself",
+                    self.world.run.path().display()
+                ));
+                self.input(Input::Pause { reason: FULL_DISK.into() });
+            }
+            Health::Well if self.paused_by_disk => {
+                self.paused_by_disk = false;
+                self.publisher.say("there is room on the disk again: the run goes on".into());
+                self.input(Input::Unpause);
+            }
+            // What is broken is told by the answer to the next append.
+            Health::Low | Health::Well | Health::Full(_) | Health::Broken(_) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 //! Unaware of what it does about it.
 
 use crate::gates::Reading;
-use crate::store::Written;
+use crate::store::{Health, Written};
 use flowrun_core::{AttemptId, GateId, Input, Outcome, Found};
 use flowrun_sdk::Progress;
 use tokio::sync::oneshot;
@@ -19,6 +19,8 @@ pub(crate) enum Message {
     Progress(AttemptId, Progress),
     /// A commit is on the disk, or is not.
     Written(Written),
+    /// The journal's disk is full, or has room again.
+    Health(Health),
     /// A gate was measured.
     Measured(GateId, Reading),
     /// Somebody asks for something.

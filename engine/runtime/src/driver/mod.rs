@@ -12,6 +12,7 @@ mod gatekeeper;
 mod message;
 mod prepare;
 mod private;
+mod probe;
 mod publish;
 mod resolve;
 mod restore;

@@ -2,7 +2,7 @@
 //! Unaware of what to do about a lost attempt; the core decides that.
 
 use super::DriverError;
-use super::engine::Engine;
+use super::engine::{Engine, FULL_DISK};
 use super::snapshot::Notice;
 use crate::host::{ChildKey, Fate, Fates, wait_orphan};
 use crate::plan::model::Body;
@@ -51,6 +51,15 @@ pub(crate) fn flights(engine: &mut Engine) -> Result<(), DriverError> {
         adopted: adopted as u32,
     });
     engine.input(Input::Resume);
+    match engine.run.paused().map(str::to_owned) {
+        // The journal has been written to since, so there is room.
+        Some(reason) if reason == FULL_DISK => engine.input(Input::Unpause),
+        Some(reason) => engine.publisher.say(format!(
+            "the run is paused ({reason}): nothing new starts before `flowrun unpause {}`",
+            engine.world.id
+        )),
+        None => {}
+    }
     for (id, verdict) in verdicts {
         match verdict {
             Verdict::Adopt { .. } => {}

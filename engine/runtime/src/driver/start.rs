@@ -12,14 +12,14 @@ use super::publish::{Publisher, Watchers};
 use super::scope::{StaticScope, timestamp};
 use super::snapshot::Notice;
 use super::world::{Machine, Parts, World};
-use super::{DriverError, End, Signal, control, restore, secrets};
+use super::{DriverError, End, Signal, control, probe, restore, secrets};
 use crate::gates;
 use crate::host::{Host, Setup};
 use crate::paths::{RunDir, StateDir};
 use crate::plan::Sizes;
 use crate::plan::model::CheckedPlan;
 use crate::plan::{Given, params};
-use crate::plan::template::Tree;
+use crate::plan::template::{RenderFault, Tree};
 use crate::store::statedir::create_run;
 use crate::store::{DriverLock, Journal, PinnedFile, RunMeta};
 use flowrun_core::{Input, Run, StepId};
@@ -386,6 +386,7 @@ impl Conduct {
         };
         let host = Host::connect(&world.run, &prologue.exe, &setup).await?;
         let (sender, inbox) = mpsc::unbounded_channel();
+        watch_disk(&journal, sender.clone());
         control::serve(&world.run, sender.clone())
             .map_err(|error| DriverError::Io { doing: "open the driver's socket".into(), error })?;
         let engine = Engine::new(
@@ -435,6 +436,19 @@ impl From<Signal> for End {
     }
 }
 
+/// Tells the driver when the journal's disk is full, and when it has room again.
+fn watch_disk(journal: &Journal, driver: mpsc::UnboundedSender<Message>) {
+    let mut health = journal.health();
+    tokio::spawn(async move {
+        while health.changed().await.is_ok() {
+            let now = health.borrow_and_update().clone();
+            if driver.send(Message::Health(now)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
 fn uses_private(journal: &Journal) -> bool {
     journal.pins().is_ok_and(|pins| pins.iter().any(|pin| pin.text.contains("run.private")))
 }
@@ -464,11 +478,16 @@ fn probes(world: &World, run: &Run) -> Result<Vec<gates::RenderedProbe>, DriverE
             host: &host,
             env: &world.env,
         };
-        match gates::resolve(&gate.probe, &scope) {
+        let probe = gates::resolve(&gate.probe, &scope).map_err(|fault| fault.message).and_then(|probe| {
+            let env = context.env.iter().map(|(name, value)| Ok((name.clone(), value.render_text(&scope)?)));
+            let env = env.collect::<Result<Vec<_>, RenderFault>>().map_err(|fault| fault.message)?;
+            probe::ground(probe, &context.dir, env, &world.secrets)
+        });
+        match probe {
             Ok(probe) => probes.push(probe),
             Err(fault) => faults.push(format!(
-                "{}:{}:{}: gate `{}`: {}",
-                gate.place.file, gate.place.line, gate.place.column, gate.name, fault.message
+                "{}:{}:{}: gate `{}`: {fault}",
+                gate.place.file, gate.place.line, gate.place.column, gate.name
             )),
         }
     }
