@@ -127,6 +127,32 @@ impl Survey {
         steps
     }
 
+    /// Whether the plan has a step, or a list with items, at an address.
+    pub fn is_planned(&self, address: &str) -> bool {
+        self.planned(address).is_some()
+    }
+
+    /// The step of an address, as far as the plan alone tells: an item is an instance of its step.
+    pub fn planned(&self, address: &str) -> Option<&Step> {
+        let plan = self.plan.as_ref()?;
+        let mut block = plan.blocks.first();
+        let mut found: Option<&Step> = None;
+        let mut parts = address.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let steps = block.map(|block| block.steps.iter().chain(&block.finally)).into_iter().flatten();
+            let step = steps.filter_map(|id| plan.steps.get(id.index())).find(|step| step.name == part)?;
+            if step.for_each.is_some() {
+                parts.next();
+            }
+            block = inner_block(step).and_then(|block| plan.blocks.get(block.index()));
+            found = Some(step);
+            if block.is_none() && parts.peek().is_some() {
+                return None;
+            }
+        }
+        found
+    }
+
     fn line(&self, step: Option<&Step>, row: &NodeRow) -> Result<StepLine, Stop> {
         let goes_on = matches!(row.state, UnitState::Waiting | UnitState::Running | UnitState::Lost);
         Ok(StepLine {
