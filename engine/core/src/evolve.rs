@@ -86,7 +86,10 @@ impl Run {
             Event::Paused { reason } => self.paused = Some(reason.clone()),
             Event::Unpaused => self.paused = None,
             Event::Marked { node, verdict, .. } => self.mark(*node, *verdict),
-            Event::Replanned { kept } => kept.iter().for_each(|event| self.evolve(event)),
+            Event::Replanned { kept } => {
+                self.replan(Arc::clone(&self.plan));
+                kept.iter().for_each(|event| self.evolve(event));
+            }
             Event::Finished { state } => {
                 self.finished = Some(*state);
                 self.set(NodeId::RUN, State::Done(final_of(*state)));

@@ -14,6 +14,7 @@ mod lanes;
 mod opening;
 pub mod plan;
 mod rebuild;
+pub mod replan;
 mod run;
 mod state;
 mod turns;

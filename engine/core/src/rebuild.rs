@@ -187,7 +187,7 @@ impl Run {
         )
     }
 
-    fn main_done(&self, id: ContainerId) -> bool {
+    pub(crate) fn main_done(&self, id: ContainerId) -> bool {
         self.parts(id).0.map(NodeId).all(|id| {
             // A service is stopped and started again all the time; only its failure counts.
             let service = self.step_of(id).is_some_and(|step| step.background);
@@ -227,7 +227,7 @@ impl Run {
     }
 
     /// Something is in flight for it or inside it.
-    fn flies(&self, id: NodeId) -> bool {
+    pub(crate) fn flies(&self, id: NodeId) -> bool {
         let inside = self.node(id).opened.map(|inside| self.parts(inside).1);
         matches!(self.node(id).state, State::Flying(_))
             || inside.is_some_and(|mut nodes| nodes.any(|node| self.flies(NodeId(node))))

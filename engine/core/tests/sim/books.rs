@@ -304,7 +304,17 @@ impl Books {
         self.facts
             .iter()
             .filter(|(_, fact)| fact.flying || fact.asked || fact.fails > 0 || fact.is_done())
-            .any(|(other, _)| other == addr || other.starts_with(&inside))
+            .filter(|(other, _)| *other == addr || other.starts_with(&inside))
+            .any(|(other, _)| self.is_in_open(addr, other))
+    }
+
+    /// All between the two places is open, or was when it ended.
+    fn is_in_open(&self, addr: &str, inner: &str) -> bool {
+        let mut ends = inner.match_indices('/').map(|(at, _)| &inner[..at]);
+        ends.all(|place| {
+            let fact = self.fact(place);
+            place.len() <= addr.len() || fact.opened || !(fact.was_opened || fact.keys.is_some())
+        })
     }
 
     pub fn stopping(&self, frames: &[Frame]) -> bool {
@@ -536,6 +546,10 @@ impl Books {
             return;
         }
         let failed = fact.ended.take().is_some();
+        if !fact.flying {
+            fact.last = None;
+            fact.retry_at = None;
+        }
         let keys = fact.keys.clone();
         let frames = walk(spec, addr).unwrap();
         let last = frames.last().unwrap();
