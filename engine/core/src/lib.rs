@@ -3,6 +3,10 @@
 //! The rule: `handle` decides and changes nothing, `evolve` obeys and decides nothing.
 
 pub mod address;
+#[cfg(not(feature = "planted-bugs"))]
+mod bug;
+#[cfg(feature = "planted-bugs")]
+pub mod bug;
 mod check;
 mod decide;
 mod desired;

@@ -1,6 +1,7 @@
 //! A resume, a person's verdict: what failed has a new chance, and everything derived is derived afresh.
 //! Unaware of decisions.
 
+use crate::bug::planted;
 use crate::desired::Want;
 use crate::event::{AttemptId, Final, NodeId, RunState, Verdict};
 use crate::lanes::Lanes;
@@ -29,7 +30,12 @@ impl Run {
         self.finished = None;
         self.afresh(|run| {
             for node in &mut run.nodes {
-                node.tries = 0;
+                if !planted!(BudgetKept) {
+                    node.tries = 0;
+                }
+                if planted!(FlightForgotten) && matches!(node.state, State::Flying(_)) {
+                    node.state = State::Pending;
+                }
                 if node.state == State::Flying(Flight::Serving) {
                     node.state = State::Flying(Flight::Running);
                 }
@@ -92,12 +98,14 @@ impl Run {
         let Some(container) = node.opened else {
             let again = match node.state {
                 State::Done(Final::Failed | Final::Cancelled) => chance == Chance::New,
-                State::Ready | State::Backoff(_) | State::Queued | State::Judged => true,
+                State::Ready | State::Backoff(_) | State::Queued => true,
+                State::Judged => !planted!(JudgedLeft),
                 State::Pending
                 | State::Flying(_)
                 | State::Asked
                 | State::Open
-                | State::Done(Final::Succeeded | Final::Skipped) => false,
+                | State::Done(Final::Skipped) => false,
+                State::Done(Final::Succeeded) => planted!(DoneRunsAgain),
             };
             if again {
                 node.unorder();
@@ -208,7 +216,7 @@ impl Run {
     /// A block whose steps are not all done forgets its `finally`, and starts its services again.
     fn begin_again(&mut self, id: ContainerId) {
         let (main, all) = self.parts(id);
-        if self.is_closing(id) && !self.main_done(id) {
+        if self.is_closing(id) && !self.main_done(id) && !planted!(FinallyOnce) {
             for node in main.end..all.end {
                 self.restart(NodeId(node));
             }
