@@ -1,6 +1,7 @@
 //! What a run remembers: nodes, the containers they belong to, and how each stands.
 //! Unaware of why anything changes. Wrong combinations cannot be written down: data lives in the state it belongs to.
 
+use crate::bug::planted;
 use crate::event::{Final, NodeId, RunState, UnitState};
 use crate::plan::{BlockId, Limit, StepId};
 
@@ -167,7 +168,8 @@ impl Node {
         let serving = self.serves();
         let done = matches!(self.state, State::Done(_));
         Share {
-            live: !(done || serving || self.is_blocked()),
+            live: !(done || serving || self.is_blocked())
+                && !(planted!(AskedIsOver) && self.state == State::Asked),
             busy: !serving
                 && matches!(
                     self.state,

@@ -81,3 +81,28 @@ fn every_seeded_world_is_survived() {
     }
     assert!(bad.is_empty());
 }
+
+/// Each planted bug is seen within so many seeds.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn every_planted_bug_is_caught() {
+    use flowrun_core::bug::{Bug, plant};
+    std::panic::set_hook(Box::new(|_| {}));
+    let most = number("FLOWRUN_SIM_SEEDS").unwrap_or(2_000);
+    let mut survivors = Vec::new();
+    for bug in Bug::ALL {
+        let caught = (0..most).find(|seed| {
+            let spec = spec::random(*seed);
+            plant(Some(*bug));
+            let failed = failure(&spec);
+            plant(None);
+            // A seed that fails without the bug proves nothing.
+            failed.is_some() && failure(&spec).is_none()
+        });
+        match caught {
+            Some(seed) => println!("{bug:?}: seed {seed}"),
+            None => survivors.push(bug),
+        }
+    }
+    assert!(survivors.is_empty(), "not caught: {survivors:?}");
+}
