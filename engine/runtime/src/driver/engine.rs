@@ -9,6 +9,7 @@ use super::facts::Facts;
 use super::gatekeeper::Gatekeeper;
 use super::message::{Ending, Message, Request};
 use super::prepare::{Prepared, prepare};
+use super::probe;
 use super::publish::Publisher;
 use super::resolve::Resolver;
 use super::world::World;
@@ -364,9 +365,27 @@ impl Engine {
             entry.inputs = prepared.as_ref().ok().map(|prepared| (*id, prepared.stored()));
             self.prepared.insert(id.node, prepared);
         }
+        if let Event::Resolved { node, values: Some(_) } = &entry.event {
+            self.learn_gates_of(*node);
+        }
         entry.rows.extend(before.and_then(|node| super::rows::row(&self.run, &self.facts, node, &entry.event, now)));
         self.publisher.notice(&self.world, &self.run, &mut self.facts, &entry.event, now);
         self.batch.push(entry);
+    }
+
+    /// The gates of sub-plans that have been called.
+    pub(crate) fn learn_gates(&mut self) {
+        let called: Vec<_> = self.facts.values.keys().copied().collect();
+        for node in called {
+            self.learn_gates_of(node);
+        }
+    }
+
+    fn learn_gates_of(&mut self, node: NodeId) {
+        match probe::of_call(&self.resolver(), node) {
+            Ok(probes) => self.gates.learn(probes),
+            Err(fault) => self.publisher.say(format!("what waits for this gate waits for ever: {fault}")),
+        }
     }
 
     pub(crate) fn resolver(&self) -> Resolver<'_> {
