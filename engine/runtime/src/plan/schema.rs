@@ -58,10 +58,10 @@ fn move_refs(schema: &mut Value, name: &str, defs: &mut Map<String, Value>) {
 fn rename_refs(schema: &mut Value, name: &str) {
     match schema {
         Value::Object(map) => {
-            if let Some(Value::String(target)) = map.get_mut("$ref") {
-                if let Some(key) = target.strip_prefix("#/$defs/") {
-                    *target = format!("#/$defs/{name}.{key}");
-                }
+            if let Some(Value::String(target)) = map.get_mut("$ref")
+                && let Some(key) = target.strip_prefix("#/$defs/")
+            {
+                *target = format!("#/$defs/{name}.{key}");
             }
             map.values_mut().for_each(|value| rename_refs(value, name));
         }
