@@ -39,6 +39,11 @@ impl HostId {
         Ok(Self { boot: procfs::boot_id()?, namespace: procfs::pid_namespace()?, pid, start })
     }
 
+    /// Its process runs.
+    pub(super) fn lives(&self) -> io::Result<bool> {
+        Ok(self.is_near()? && procfs::alive(self.pid, self.start))
+    }
+
     /// Of this boot and this pid namespace: its pids mean something here.
     pub(super) fn is_near(&self) -> io::Result<bool> {
         Ok(self.boot == procfs::boot_id()? && self.namespace == procfs::pid_namespace()?)
