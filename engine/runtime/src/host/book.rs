@@ -383,7 +383,8 @@ mod tests {
         }
         book.forget(child(2, None).key).expect("forgotten");
         let held = look(&path).expect("readable").expect("there");
-        let mut nodes: Vec<_> = held.entries.values().map(|(_, entry)| (entry.child.key.node, entry.child.exit)).collect();
+        let mut nodes: Vec<_> =
+            held.entries.values().map(|(_, entry)| (entry.child.key.node, entry.child.exit)).collect();
         nodes.sort_by_key(|(node, _)| *node);
         assert_eq!(nodes, [(1, exits[0]), (3, exits[2]), (4, exits[3])]);
         assert_eq!((held.torn, held.unsettled, held.host), (0, false, host()));

@@ -75,7 +75,9 @@ fn detach(run: &Path) -> io::Result<Side> {
 
 fn serve(crash: Crash) -> io::Result<()> {
     if rustix::fs::statfs(".")?.f_type as i64 == NFS {
-        return Err(io::Error::other("the run's directory lies on NFS, where locks and sockets do not hold; use a local disk"));
+        return Err(io::Error::other(
+            "the run's directory lies on NFS, where locks and sockets do not hold; use a local disk",
+        ));
     }
     let signals = take_signals()?;
     let Some(mut lock) = lock()? else {

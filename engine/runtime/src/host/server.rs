@@ -74,7 +74,13 @@ fn now_ms() -> u64 {
 
 impl Server {
     /// All that an own host needs; `held` is what the book held of earlier ones.
-    pub(super) fn new(sources: Sources, id: HostId, book: (Book, Vec<Entry>), nursery: Nursery, crash: Crash) -> io::Result<Self> {
+    pub(super) fn new(
+        sources: Sources,
+        id: HostId,
+        book: (Book, Vec<Entry>),
+        nursery: Nursery,
+        crash: Crash,
+    ) -> io::Result<Self> {
         sources.listener.set_nonblocking(true)?;
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let (book, held) = book;
@@ -162,10 +168,12 @@ impl Server {
     fn accept(&mut self) {
         while let Ok((stream, _)) = self.sources.listener.accept() {
             let own = rustix::process::geteuid();
-            let same = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+            let same =
+                rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
             if same && stream.set_nonblocking(true).is_ok() {
                 self.served = true;
-                self.driver = Some(Driver { stream, inbox: Inbox::default(), out: Vec::new(), sent: 0, greeted: false });
+                self.driver =
+                    Some(Driver { stream, inbox: Inbox::default(), out: Vec::new(), sent: 0, greeted: false });
             }
         }
     }

@@ -73,7 +73,9 @@ pub(super) trait Ledger {
 enum Progress {
     Begun,
     /// It is written down and calls exec.
-    Leaving { start: u64 },
+    Leaving {
+        start: u64,
+    },
     NoDir(io::Error),
     NoRecord(io::Error),
     NoExec(io::Error),
@@ -134,7 +136,12 @@ impl Nursery {
     }
 
     /// Makes the child and returns when it has become its program: its pid and its start time.
-    pub(super) fn make(&mut self, spawn: &Spawn, prepared: &Prepared, ledger: &mut dyn Ledger) -> Result<(i32, u64), StartError> {
+    pub(super) fn make(
+        &mut self,
+        spawn: &Spawn,
+        prepared: &Prepared,
+        ledger: &mut dyn Ledger,
+    ) -> Result<(i32, u64), StartError> {
         let top = self.stack.as_mut_ptr_range().end;
         let pointers = Pointers::of(prepared);
         let mut hands = Hands { nursery: self, prepared, pointers, ledger, progress: Progress::Begun };
@@ -252,7 +259,8 @@ impl Pointers {
 }
 
 fn c_text(text: &str) -> Result<CString, StartError> {
-    CString::new(text).map_err(|_| StartError::ZeroByte { what: text.split('\0').next().unwrap_or_default().to_owned() })
+    CString::new(text)
+        .map_err(|_| StartError::ZeroByte { what: text.split('\0').next().unwrap_or_default().to_owned() })
 }
 
 fn c_string(path: &Path) -> Result<CString, StartError> {
@@ -273,7 +281,8 @@ fn find(name: &str, spawn: &Spawn) -> Result<CString, StartError> {
             Err(why) => Err(StartError::NotExecutable { program: name.to_owned(), why }),
         };
     }
-    let path = spawn.env.iter().find(|(variable, _)| variable == "PATH").map_or(USUAL_PATH, |(_, value)| value.as_str());
+    let path =
+        spawn.env.iter().find(|(variable, _)| variable == "PATH").map_or(USUAL_PATH, |(_, value)| value.as_str());
     let mut refusal = None;
     for folder in path.split(':') {
         let candidate = Path::new(if folder.is_empty() { "." } else { folder }).join(name);
