@@ -20,7 +20,8 @@ impl Run {
             if at > now {
                 break;
             }
-            self.set(id, State::Ready);
+            let waits = self.node(id).missing > 0;
+            self.set(id, if waits { State::Pending } else { State::Ready });
         }
     }
 

@@ -7,7 +7,7 @@ use crate::event::{
 };
 use crate::plan::{Backoff, OnLost, Retry, RetryClass};
 use crate::run::Run;
-use crate::state::{Flight, State};
+use crate::state::{Flight, Kind, State};
 use serde_json::Value;
 
 /// Something that happened outside.
@@ -387,6 +387,26 @@ impl Run {
         }])
     }
 
+    /// It stands in a block whose `finally` has begun, among the steps that this followed.
+    fn is_behind(&self, id: NodeId) -> bool {
+        let mut id = id;
+        while id != NodeId::RUN {
+            let Some(container) = self.containers.get(self.node(id).owner.index()) else {
+                return false;
+            };
+            if let Kind::Block {
+                block,
+                closing: Some(_),
+            } = &container.kind
+                && self.position(id) < self.plan.blocks[block.index()].steps.len()
+            {
+                return true;
+            }
+            id = container.owner;
+        }
+        false
+    }
+
     fn marked(
         &self,
         id: NodeId,
@@ -398,6 +418,9 @@ impl Run {
             .get(id.index())
             .filter(|node| node.step.is_some())
             .ok_or(Refusal::Unknown)?;
+        if self.finished.is_none() && self.is_behind(id) {
+            return Err(Refusal::InFlight);
+        }
         match node.state {
             State::Flying(_) | State::Open | State::Judged => Err(Refusal::InFlight),
             State::Done(Final::Succeeded | Final::Skipped) => Err(Refusal::Already),

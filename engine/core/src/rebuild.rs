@@ -89,7 +89,6 @@ impl Run {
     /// Gives what failed in a node, or in what it opened, a new chance.
     fn revive(&mut self, id: NodeId, chance: Chance) {
         let node = &mut self.nodes[id.index()];
-        let failed = matches!(node.state, State::Done(Final::Failed | Final::Cancelled));
         let Some(container) = node.opened else {
             let again = match node.state {
                 State::Done(Final::Failed | Final::Cancelled) => chance == Chance::New,
@@ -107,8 +106,11 @@ impl Run {
             return;
         };
         match node.state {
-            State::Open | State::Pending => {}
-            State::Done(Final::Failed | Final::Cancelled) if chance == Chance::New => {}
+            State::Pending => {}
+            State::Open => self.nodes[id.index()].state = self.opened_again(id),
+            State::Done(Final::Failed | Final::Cancelled) if chance == Chance::New => {
+                self.nodes[id.index()].state = self.opened_again(id);
+            }
             State::Ready
             | State::Backoff(_)
             | State::Queued
@@ -117,26 +119,28 @@ impl Run {
             | State::Judged
             | State::Done(_) => return,
         }
-        if failed {
-            self.nodes[id.index()].state = self.opened_again(id);
-        }
         self.revive_inside(container, chance);
     }
 
-    /// An item of a limited fan-out waits for its turn again; everything else is open at once.
+    /// What belongs to something that waits, waits too; so does an item of a limited fan-out without a turn.
     fn opened_again(&self, id: NodeId) -> State {
         let node = self.node(id);
-        let limited = node.item.is_some()
-            && self.containers.get(node.owner.index()).is_some_and(|fan| {
-                matches!(
-                    fan.kind,
-                    Kind::Fan {
-                        max_parallel: Some(_),
-                        ..
-                    }
-                )
-            });
-        if limited { State::Pending } else { State::Open }
+        let Some(container) = self.containers.get(node.owner.index()) else {
+            return State::Open;
+        };
+        let limited = matches!(
+            container.kind,
+            Kind::Fan {
+                max_parallel: Some(_),
+                ..
+            }
+        );
+        let open = self.node(container.owner).state == State::Open;
+        if open && (!limited || node.flags.turn) {
+            State::Open
+        } else {
+            State::Pending
+        }
     }
 
     fn revive_inside(&mut self, id: ContainerId, chance: Chance) {
@@ -184,9 +188,20 @@ impl Run {
     }
 
     fn main_done(&self, id: ContainerId) -> bool {
-        self.parts(id).0.map(NodeId).all(|node| {
-            let node = self.node(node);
-            node.serves() || matches!(node.state, State::Done(Final::Succeeded | Final::Skipped))
+        self.parts(id).0.map(NodeId).all(|id| {
+            // A service is stopped and started again all the time; only its failure counts.
+            let service = self.step_of(id).is_some_and(|step| step.background);
+            match self.node(id).state {
+                State::Done(state) => matches!(state, Final::Succeeded | Final::Skipped),
+                State::Pending
+                | State::Ready
+                | State::Backoff(_)
+                | State::Queued
+                | State::Flying(_)
+                | State::Asked
+                | State::Judged
+                | State::Open => service,
+            }
         })
     }
 

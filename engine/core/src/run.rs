@@ -383,6 +383,8 @@ impl Run {
         let node = self.node(id);
         match node.opened {
             None => node.has_begun(),
+            // What a resume gave a new chance waits for its turn like the others.
+            Some(_) if node.state == State::Pending => false,
             Some(container) => {
                 let container = self.container(container);
                 (container.first.0..container.first.0 + container.count)

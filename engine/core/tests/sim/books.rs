@@ -298,6 +298,9 @@ impl Books {
 
     fn has_begun(&self, addr: &str) -> bool {
         let inside = format!("{addr}/");
+        if self.fact(addr).was_opened && !self.fact(addr).opened {
+            return false;
+        }
         self.facts
             .iter()
             .filter(|(_, fact)| fact.flying || fact.asked || fact.fails > 0 || fact.is_done())
@@ -538,10 +541,15 @@ impl Books {
         let last = frames.last().unwrap();
         let limited = last.item.is_some()
             && last.step.fan.as_ref().is_some_and(|fan| fan.max_parallel.is_some());
-        if failed && limited {
-            self.at(addr).opened = false;
-        } else if failed && (keys.is_some() || self.has_inside(addr)) {
-            self.at(addr).opened = true;
+        let parent = match last.item {
+            Some(_) => &last.addr,
+            None => &last.owner,
+        };
+        let open = self.fact(parent).opened;
+        let fact = self.at(addr);
+        fact.opened &= open;
+        if failed && (keys.is_some() || fact.was_opened) {
+            fact.opened = open && !limited;
         }
         for key in keys.unwrap_or_default() {
             self.revive(spec, &join(addr, &key), world);
@@ -549,11 +557,6 @@ impl Books {
         if let Some(block) = self.block_of(spec, addr) {
             self.revive_block(spec, addr, block, world);
         }
-    }
-
-    fn has_inside(&self, addr: &str) -> bool {
-        let inside = format!("{addr}/");
-        self.facts.keys().any(|other| other.starts_with(&inside)) || self.fact(addr).opened
     }
 
     fn flies_inside(&self, addr: &str) -> bool {
@@ -573,7 +576,7 @@ impl Books {
         let done = block.steps.iter().all(|step| {
             let fact = self.fact(&join(owner, &step.name));
             matches!(fact.ended, Some(Final::Succeeded | Final::Skipped))
-                || step.background && fact.flying
+                || step.background && fact.ended.is_none()
         });
         let closing = self.fact(owner).closing.is_some();
         if closing && !done {

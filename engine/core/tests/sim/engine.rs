@@ -120,7 +120,8 @@ impl Engine {
 
     fn happen(&mut self, event: Event, desk: &mut Desk, now: u64) -> Result<(), String> {
         let addr = node_of(&event).map_or(String::new(), |node| self.run.address(node));
-        let flying = self.run.in_flight();
+        let resumed = matches!(event, Event::Resumed { .. });
+        let flying = self.run.in_flight().filter(|_| resumed);
         let flying = flying.map(|id| self.run.address(id.node)).collect();
         if let Event::Ordered { id } = &event {
             self.orders.insert(*id, desk.log.lines.len() + 1);

@@ -131,7 +131,7 @@ impl Play<'_> {
             for effect in self.engine.released(self.log.committed) {
                 self.act(effect)?;
             }
-            if self.moves % 16 == 0 {
+            if self.moves % 48 == 0 {
                 self.compare_histories()?;
             }
             let ended = self.engine.run.state() != RunState::Running;
@@ -412,6 +412,9 @@ impl Play<'_> {
         for door in self.books.gates.values_mut() {
             door.jumped();
         }
+        for fact in self.books.facts.values_mut() {
+            fact.retry_at = fact.retry_at.map(|_| 0);
+        }
         let now = self.clock();
         self.engine.decide(desk!(self), now)
     }
@@ -461,7 +464,10 @@ impl Play<'_> {
         }
         let mut rng = self.rng.clone();
         self.inbox.retain(|(_, message)| {
-            matches!(message, Message::Input(Input::Report { .. })) && rng.percent(30)
+            let Message::Input(Input::Report { outcome, .. }) = message else {
+                return false;
+            };
+            *outcome != Outcome::Cancelled && rng.percent(30)
         });
         self.rng = rng;
         if self.log.lines.is_empty() {
