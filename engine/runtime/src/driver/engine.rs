@@ -14,7 +14,7 @@ use super::publish::Publisher;
 use super::resolve::Resolver;
 use super::world::World;
 use super::{DriverError, End};
-use crate::host::{ChildKey, Host};
+use crate::host::{ChildKey, Fates, Host};
 use crate::store::{Entry, Health, Journal, StoreError};
 use flowrun_core::event::{Failure, FailureClass, Outcome, UnitState};
 use flowrun_core::{AttemptId, Event, Input, NodeId, Run, Want};
@@ -86,6 +86,8 @@ pub(crate) struct Engine {
     forgets: BTreeMap<u64, Vec<ChildKey>>,
     /// When attempts started that an earlier process started.
     pub(crate) known_starts: HashMap<AttemptId, u64>,
+    /// Every attempt of an earlier boot is judged once this event is on the disk.
+    pub(crate) settled_at: Option<u64>,
     paused_by_disk: bool,
     leaving: Leaving,
     failed: Option<StoreError>,
@@ -123,6 +125,7 @@ impl Engine {
             publisher,
             forgets: BTreeMap::new(),
             known_starts: HashMap::new(),
+            settled_at: None,
             paused_by_disk: false,
             leaving: Leaving::No,
             failed: None,
@@ -214,6 +217,8 @@ impl Engine {
             Message::Reconciled { id, found } => {
                 self.tasks.remove(&id.node);
                 self.input(Input::Reconciled { id, found });
+                let keys = Fates::look(&self.world.run).map(|fates| children_of(&fates, id)).unwrap_or_default();
+                self.forgets.entry(self.seq).or_default().extend(keys);
             }
             Message::Progress(id, progress) => {
                 if let Some(task) = self.tasks.get_mut(&id.node).filter(|task| task.attempt == id.attempt) {
@@ -337,6 +342,10 @@ impl Engine {
                     for node in entry.remove() {
                         self.adjust(node);
                     }
+                }
+                if self.settled_at.is_some_and(|at| at <= seq) {
+                    self.settled_at = None;
+                    self.host.settled();
                 }
                 while let Some(entry) = self.forgets.first_entry().filter(|entry| *entry.key() <= seq) {
                     entry.remove().into_iter().for_each(|key| self.host.forget(key));
@@ -542,6 +551,12 @@ impl Engine {
             self.publisher.publish(view, now);
         }
     }
+}
+
+/// The children of an attempt that the host's book knows.
+pub(crate) fn children_of(fates: &Fates, id: AttemptId) -> Vec<ChildKey> {
+    let keys = fates.records().map(|record| record.key);
+    keys.filter(|key| key.node == id.node.0 && key.attempt == id.attempt).collect()
 }
 
 /// The node that an event is about.
