@@ -9,11 +9,12 @@ use super::facts::Facts;
 use super::gatekeeper::Gatekeeper;
 use super::message::{Ending, Message, Request};
 use super::prepare::{Prepared, prepare};
+use super::probe;
 use super::publish::Publisher;
 use super::resolve::Resolver;
 use super::world::World;
 use super::{DriverError, End};
-use crate::host::{ChildKey, Host};
+use crate::host::{ChildKey, Fates, Host};
 use crate::store::{Entry, Health, Journal, StoreError};
 use flowrun_core::event::{Failure, FailureClass, Outcome, UnitState};
 use flowrun_core::{AttemptId, Event, Input, NodeId, Run, Want};
@@ -85,6 +86,8 @@ pub(crate) struct Engine {
     forgets: BTreeMap<u64, Vec<ChildKey>>,
     /// When attempts started that an earlier process started.
     pub(crate) known_starts: HashMap<AttemptId, u64>,
+    /// Every attempt of an earlier boot is judged once this event is on the disk.
+    pub(crate) settled_at: Option<u64>,
     paused_by_disk: bool,
     leaving: Leaving,
     failed: Option<StoreError>,
@@ -122,6 +125,7 @@ impl Engine {
             publisher,
             forgets: BTreeMap::new(),
             known_starts: HashMap::new(),
+            settled_at: None,
             paused_by_disk: false,
             leaving: Leaving::No,
             failed: None,
@@ -213,6 +217,8 @@ impl Engine {
             Message::Reconciled { id, found } => {
                 self.tasks.remove(&id.node);
                 self.input(Input::Reconciled { id, found });
+                let keys = Fates::look(&self.world.run).map(|fates| children_of(&fates, id)).unwrap_or_default();
+                self.forgets.entry(self.seq).or_default().extend(keys);
             }
             Message::Progress(id, progress) => {
                 if let Some(task) = self.tasks.get_mut(&id.node).filter(|task| task.attempt == id.attempt) {
@@ -337,6 +343,10 @@ impl Engine {
                         self.adjust(node);
                     }
                 }
+                if self.settled_at.is_some_and(|at| at <= seq) {
+                    self.settled_at = None;
+                    self.host.settled();
+                }
                 while let Some(entry) = self.forgets.first_entry().filter(|entry| *entry.key() <= seq) {
                     entry.remove().into_iter().for_each(|key| self.host.forget(key));
                 }
@@ -364,9 +374,27 @@ impl Engine {
             entry.inputs = prepared.as_ref().ok().map(|prepared| (*id, prepared.stored()));
             self.prepared.insert(id.node, prepared);
         }
+        if let Event::Resolved { node, values: Some(_) } = &entry.event {
+            self.learn_gates_of(*node);
+        }
         entry.rows.extend(before.and_then(|node| super::rows::row(&self.run, &self.facts, node, &entry.event, now)));
         self.publisher.notice(&self.world, &self.run, &mut self.facts, &entry.event, now);
         self.batch.push(entry);
+    }
+
+    /// The gates of sub-plans that have been called.
+    pub(crate) fn learn_gates(&mut self) {
+        let called: Vec<_> = self.facts.values.keys().copied().collect();
+        for node in called {
+            self.learn_gates_of(node);
+        }
+    }
+
+    fn learn_gates_of(&mut self, node: NodeId) {
+        match probe::of_call(&self.resolver(), node) {
+            Ok(probes) => self.gates.learn(probes),
+            Err(fault) => self.publisher.say(format!("what waits for this gate waits for ever: {fault}")),
+        }
     }
 
     pub(crate) fn resolver(&self) -> Resolver<'_> {
@@ -523,6 +551,12 @@ impl Engine {
             self.publisher.publish(view, now);
         }
     }
+}
+
+/// The children of an attempt that the host's book knows.
+pub(crate) fn children_of(fates: &Fates, id: AttemptId) -> Vec<ChildKey> {
+    let keys = fates.records().map(|record| record.key);
+    keys.filter(|key| key.node == id.node.0 && key.attempt == id.attempt).collect()
 }
 
 /// The node that an event is about.

@@ -10,14 +10,15 @@ use tokio::sync::mpsc;
 
 /// The gates of a run.
 pub(crate) struct Gatekeeper {
-    probes: Vec<RenderedProbe>,
+    /// None: its limits are not known before the step that calls its plan.
+    probes: Vec<Option<RenderedProbe>>,
     last: Vec<Option<(Reading, u64)>>,
     measuring: HashSet<GateId>,
     clock: Clock,
 }
 
 impl Gatekeeper {
-    pub(crate) fn new(probes: Vec<RenderedProbe>) -> Self {
+    pub(crate) fn new(probes: Vec<Option<RenderedProbe>>) -> Self {
         Self { last: vec![None; probes.len()], probes, measuring: HashSet::new(), clock: Clock::start() }
     }
 
@@ -25,7 +26,7 @@ impl Gatekeeper {
     pub(crate) fn look(&mut self, run: &Run, driver: &mpsc::UnboundedSender<Message>) {
         let now = self.clock.now();
         for (gate, at) in run.gates_to_measure() {
-            let Some(probe) = self.probes.get(gate.index()).filter(|_| at <= now) else { continue };
+            let Some(Some(probe)) = self.probes.get(gate.index()).filter(|_| at <= now) else { continue };
             if !self.measuring.insert(gate) {
                 continue;
             }
@@ -42,6 +43,15 @@ impl Gatekeeper {
     pub(crate) fn next_look(&self, run: &Run) -> Option<u64> {
         let wanted = run.gates_to_measure();
         wanted.into_iter().filter(|(gate, _)| !self.measuring.contains(gate)).map(|(_, at)| at).min()
+    }
+
+    /// The step that calls the gates' plan has said what their limits are.
+    pub(crate) fn learn(&mut self, probes: Vec<(GateId, RenderedProbe)>) {
+        for (gate, probe) in probes {
+            if let Some(slot) = self.probes.get_mut(gate.index()) {
+                *slot = Some(probe);
+            }
+        }
     }
 
     pub(crate) fn measured(&mut self, gate: GateId, reading: Reading, now: u64) {

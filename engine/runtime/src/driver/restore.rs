@@ -2,7 +2,7 @@
 //! Unaware of what to do about a lost attempt; the core decides that.
 
 use super::DriverError;
-use super::engine::{Engine, FULL_DISK};
+use super::engine::{Engine, FULL_DISK, children_of};
 use super::snapshot::Notice;
 use crate::host::{ChildKey, Fate, Fates, wait_orphan};
 use crate::plan::model::Body;
@@ -67,15 +67,12 @@ pub(crate) fn flights(engine: &mut Engine) -> Result<(), DriverError> {
             Verdict::Orphan { pid, start } => engine.wait_for_orphan(id, pid, start),
         }
     }
+    engine.settled_at = Some(engine.seq);
     Ok(())
 }
 
 fn verdict(engine: &Engine, fates: &Fates, id: AttemptId) -> Verdict {
-    let children: Vec<_> = fates
-        .records()
-        .map(|record| record.key)
-        .filter(|key| key.node == id.node.0 && key.attempt == id.attempt)
-        .collect();
+    let children = children_of(fates, id);
     let first = ChildKey { node: id.node.0, attempt: id.attempt, ordinal: 0 };
     let last = children.iter().copied().max().unwrap_or(first);
     match fates.of(last) {

@@ -19,7 +19,7 @@ use crate::paths::{RunDir, StateDir};
 use crate::plan::Sizes;
 use crate::plan::model::CheckedPlan;
 use crate::plan::{Given, params};
-use crate::plan::template::{RenderFault, Tree};
+use crate::plan::template::Tree;
 use crate::store::statedir::create_run;
 use crate::store::{DriverLock, Journal, PinnedFile, RunMeta};
 use flowrun_core::{Input, Run, StepId};
@@ -128,7 +128,7 @@ impl NewRun {
         let started = clock.now();
         let parts = Assembly { prologue, plan: self.plan, run: run.clone(), env: env.clone(), started };
         let given = &self.given;
-        let (world, core, private) = parts.assemble(|plan, scope| {
+        let (world, core, private, probes) = parts.assemble(|plan, scope| {
             params::resolve(&plan.contexts[0], given, scope)
                 .map_err(|faults| faults.iter().map(ToString::to_string).collect())
         })?;
@@ -149,7 +149,7 @@ impl NewRun {
         let lock = DriverLock::take(&run)?;
         let journal = Journal::create(&run, &meta, &self.pins)?;
         let mut conduct =
-            Conduct::new(prologue, world, Run::new(core), Facts::default(), journal, 0, private, lock, watchers)
+            Conduct::new(prologue, world, Run::new(core), Facts::default(), journal, 0, private, probes, lock, watchers)
                 .await?;
         conduct.engine.publisher.send(Notice::Began {
             run: self.id,
@@ -176,7 +176,7 @@ impl ResumeRun {
             env: meta.env.clone(),
             started: meta.created_ms,
         };
-        let (world, core, private) = parts.assemble(|_, _| match &meta.params {
+        let (world, core, private, probes) = parts.assemble(|_, _| match &meta.params {
             Value::Object(params) => Ok(params.clone()),
             other => Err(vec![format!("the run's params are {other} and no map")]),
         })?;
@@ -187,7 +187,8 @@ impl ResumeRun {
             facts.fold(at, &event);
         })?;
         let mut conduct =
-            Conduct::new(prologue, world, run, facts, self.journal, seq, private, self.lock, watchers).await?;
+            Conduct::new(prologue, world, run, facts, self.journal, seq, private, probes, self.lock, watchers).await?;
+        conduct.engine.learn_gates();
         restore::files(&mut conduct.engine).await?;
         restore::flights(&mut conduct.engine)?;
         Ok(conduct)
@@ -232,7 +233,8 @@ struct Assembly<'a> {
     started: u64,
 }
 
-type Assembled = (World, Arc<flowrun_core::Plan>, Private);
+type Probes = Vec<Option<gates::RenderedProbe>>;
+type Assembled = (World, Arc<flowrun_core::Plan>, Private, Probes);
 
 impl Assembly<'_> {
     fn assemble(
@@ -268,7 +270,8 @@ impl Assembly<'_> {
             secrets,
             host: machine,
         });
-        Ok((world, core, private))
+        let probes = probes(&world)?;
+        Ok((world, core, private, probes))
     }
 }
 
@@ -359,6 +362,7 @@ impl Conduct {
         journal: Journal,
         seq: u64,
         private: Private,
+        probes: Probes,
         lock: DriverLock,
         watchers: Watchers,
     ) -> Result<Self, DriverError> {
@@ -378,7 +382,6 @@ impl Conduct {
                 ));
             }
         }
-        let probes = probes(&world, &run)?;
         let setup = Setup {
             secrets: world.secrets.values(),
             private: needs_private.then(|| private.path.clone()),
@@ -453,8 +456,8 @@ fn uses_private(journal: &Journal) -> bool {
     journal.pins().is_ok_and(|pins| pins.iter().any(|pin| pin.text.contains("run.private")))
 }
 
-/// The gates, with their limits read.
-fn probes(world: &World, run: &Run) -> Result<Vec<gates::RenderedProbe>, DriverError> {
+/// The gates with their limits read. Those of sub-plans whose params a step makes known wait for that step.
+fn probes(world: &World) -> Result<Probes, DriverError> {
     let host = world.host.value();
     let mut faults = Vec::new();
     let mut probes = Vec::new();
@@ -465,7 +468,7 @@ fn probes(world: &World, run: &Run) -> Result<Vec<gates::RenderedProbe>, DriverE
         plan: json!({ "name": world.plan.contexts[0].name, "dir": world.plan.contexts[0].dir }),
         run: json!({
             "id": world.id, "started": timestamp(world.started), "dir": world.run.path(),
-            "private": world.private, "state": super::scope::state_word(run.state()),
+            "private": world.private, "state": "running",
         }),
     };
     let contexts = context_params(&world.plan, &base);
@@ -478,17 +481,10 @@ fn probes(world: &World, run: &Run) -> Result<Vec<gates::RenderedProbe>, DriverE
             host: &host,
             env: &world.env,
         };
-        let probe = gates::resolve(&gate.probe, &scope).map_err(|fault| fault.message).and_then(|probe| {
-            let env = context.env.iter().map(|(name, value)| Ok((name.clone(), value.render_text(&scope)?)));
-            let env = env.collect::<Result<Vec<_>, RenderFault>>().map_err(|fault| fault.message)?;
-            probe::ground(probe, &context.dir, env, &world.secrets)
-        });
-        match probe {
-            Ok(probe) => probes.push(probe),
-            Err(fault) => faults.push(format!(
-                "{}:{}:{}: gate `{}`: {fault}",
-                gate.place.file, gate.place.line, gate.place.column, gate.name
-            )),
+        match probe::of_gate(world, gate, &scope) {
+            Ok(probe) => probes.push(Some(probe)),
+            Err(_) if gate.context.0 > 0 => probes.push(None),
+            Err(fault) => faults.push(fault),
         }
     }
     if faults.is_empty() { Ok(probes) } else { Err(DriverError::Refused(faults)) }

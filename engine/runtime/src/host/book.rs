@@ -39,6 +39,11 @@ impl HostId {
         Ok(Self { boot: procfs::boot_id()?, namespace: procfs::pid_namespace()?, pid, start })
     }
 
+    /// Its process runs.
+    pub(super) fn lives(&self) -> io::Result<bool> {
+        Ok(self.is_near()? && procfs::alive(self.pid, self.start))
+    }
+
     /// Of this boot and this pid namespace: its pids mean something here.
     pub(super) fn is_near(&self) -> io::Result<bool> {
         Ok(self.boot == procfs::boot_id()? && self.namespace == procfs::pid_namespace()?)
@@ -378,7 +383,8 @@ mod tests {
         }
         book.forget(child(2, None).key).expect("forgotten");
         let held = look(&path).expect("readable").expect("there");
-        let mut nodes: Vec<_> = held.entries.values().map(|(_, entry)| (entry.child.key.node, entry.child.exit)).collect();
+        let mut nodes: Vec<_> =
+            held.entries.values().map(|(_, entry)| (entry.child.key.node, entry.child.exit)).collect();
         nodes.sort_by_key(|(node, _)| *node);
         assert_eq!(nodes, [(1, exits[0]), (3, exits[2]), (4, exits[3])]);
         assert_eq!((held.torn, held.unsettled, held.host), (0, false, host()));

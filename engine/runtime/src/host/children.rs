@@ -27,7 +27,9 @@ enum Stage {
     /// It was asked to stop; KILL follows at its deadline.
     Asked,
     /// KILL was sent.
-    Killed { give_up: u64 },
+    Killed {
+        give_up: u64,
+    },
 }
 
 /// A child that has not ended, or whose exit could not be written yet.
@@ -175,7 +177,9 @@ impl Children {
     }
 
     fn gave_up(&self, key: ChildKey) -> bool {
-        self.by_key.get(&key).is_some_and(|child| matches!(child.stage, Stage::Killed { give_up } if boot_ms() >= give_up))
+        self.by_key
+            .get(&key)
+            .is_some_and(|child| matches!(child.stage, Stage::Killed { give_up } if boot_ms() >= give_up))
     }
 
     /// Asks a child to stop: its signal now, KILL after its grace.
@@ -245,7 +249,6 @@ impl Children {
         }
         false
     }
-
 
     fn signal(&self, key: ChildKey, signal: Signal) {
         let Some(child) = self.by_key.get(&key) else { return };

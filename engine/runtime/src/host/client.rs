@@ -282,7 +282,9 @@ impl Shared {
     /// A waiter that was dropped is no fault.
     fn take(&self, answer: Answer) {
         match answer {
-            Answer::Started { key, pid, start, started_ms } => self.started(key, Ok(Started { pid, start, started_ms })),
+            Answer::Started { key, pid, start, started_ms } => {
+                self.started(key, Ok(Started { pid, start, started_ms }))
+            }
             Answer::Refused { key, error } => self.started(key, Err(error)),
             Answer::Exited { key, exit } => self.exited(key, exit),
             // They belong to the greeting.

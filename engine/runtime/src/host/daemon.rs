@@ -27,10 +27,10 @@ const NFS: i64 = 0x6969;
 #[must_use]
 pub fn host_main(args: &[OsString]) -> ExitCode {
     let Some(run) = args.first() else { return ExitCode::from(2) };
-    let crash = Crash::parse(&args.get(1).map(|order| order.to_string_lossy()).unwrap_or_default());
+    let order = args.get(1).map(|order| order.to_string_lossy().into_owned()).unwrap_or_default();
     match detach(Path::new(run)) {
         Ok(Side::Starter) => ExitCode::SUCCESS,
-        Ok(Side::Host) => match serve(crash) {
+        Ok(Side::Host) => match serve(Crash::parse(&order)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 // Once it serves there is nobody to tell: then this goes to /dev/null.
@@ -75,7 +75,9 @@ fn detach(run: &Path) -> io::Result<Side> {
 
 fn serve(crash: Crash) -> io::Result<()> {
     if rustix::fs::statfs(".")?.f_type as i64 == NFS {
-        return Err(io::Error::other("the run's directory lies on NFS, where locks and sockets do not hold; use a local disk"));
+        return Err(io::Error::other(
+            "the run's directory lies on NFS, where locks and sockets do not hold; use a local disk",
+        ));
     }
     let signals = take_signals()?;
     let Some(mut lock) = lock()? else {
@@ -89,7 +91,7 @@ fn serve(crash: Crash) -> io::Result<()> {
     lock.set_len(0)?;
     lock.write_all(format!("{}\n", id.pid).as_bytes())?;
     let listener = listen()?;
-    let nursery = Nursery::new(lock.as_raw_fd())?;
+    let nursery = Nursery::new()?;
     let mut server = Server::new(Sources { listener, signals }, id, book, nursery, crash)?;
     say(READY);
     let_go_of_stdio()?;

@@ -6,8 +6,12 @@ use super::{ChildExit, ChildKey, ChildRecord, link, procfs};
 use crate::paths::RunDir;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
+use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
+
+/// How long a lock may be in doubt.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// What became of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,17 +45,26 @@ pub struct Fates {
 }
 
 impl Fates {
-    /// Looks at the lock first and at the book afterwards: when the lock is free, nothing is written any more.
+    /// Looks at the lock first and at the book afterwards: when the lock is free, nothing is written any more. A lock
+    /// that is held while the host of the book is dead is about to be free, or a new host's: a dead host's last child
+    /// holds it until it is written down. That lasts microseconds, and is waited for.
     ///
     /// # Errors
     /// If the book is there and cannot be read, is damaged, or is a newer flowrun's.
     pub fn look(run: &RunDir) -> io::Result<Self> {
-        let locked = link::is_locked(run)?;
-        let contents = book::look(&run.book())?;
-        let lives = |held: &Contents| -> io::Result<bool> {
-            Ok(held.host.is_near()? && procfs::alive(held.host.pid, held.host.start))
+        let until = Instant::now() + SETTLING;
+        let (contents, host_lives) = loop {
+            let locked = link::is_locked(run)?;
+            let contents = book::look(&run.book())?;
+            let lives = contents.as_ref().map_or(Ok(false), |held| held.host.lives())?;
+            if !locked || lives {
+                break (contents, locked);
+            }
+            if Instant::now() > until {
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "a host that is not in the book holds its lock"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
         };
-        let host_lives = locked && contents.as_ref().map_or(Ok(false), lives)?;
         let marked = std::fs::metadata(run.host_lock()).is_ok_and(|lock| lock.len() > 0);
         Ok(Self { bereft: contents.is_none() && marked, contents, host_lives })
     }

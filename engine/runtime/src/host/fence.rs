@@ -85,7 +85,10 @@ impl Search {
             }
             // Twice, since a process may have left a child behind a look that had passed it.
             if quiet == 2 {
-                return Ok(seen.unreadable.first().map_or(Fenced::Clear, |stat| unsure(stat, "its environment may not be read")));
+                return Ok(seen
+                    .unreadable
+                    .first()
+                    .map_or(Fenced::Clear, |stat| unsure(stat, "its environment may not be read")));
             }
             if let Some(stat) = seen.found.first().filter(|_| Instant::now() > until) {
                 return Ok(unsure(stat, "it cannot be killed"));

@@ -125,10 +125,14 @@ async fn greet(mut stream: UnixStream, setup: &Setup) -> Result<Link, Refusal> {
     loop {
         while let Some(frame) = inbox.next()? {
             match (Answer::read(frame), &mut link) {
-                (Some(Answer::Welcome { version, .. }), _) if version != VERSION => return Err(Refusal::Version(version)),
+                (Some(Answer::Welcome { version, .. }), _) if version != VERSION => {
+                    return Err(Refusal::Version(version));
+                }
                 (Some(Answer::Welcome { pid, records, .. }), None) => link = Some((pid, records, Vec::new())),
                 (Some(Answer::Known(child)), Some((_, _, known))) => known.push(child),
-                (_, _) => return Err(Refusal::Broken(io::Error::other("the host answered something else than its greeting"))),
+                (_, _) => {
+                    return Err(Refusal::Broken(io::Error::other("the host answered something else than its greeting")));
+                }
             }
             if let Some((pid, _, known)) = link.take_if(|(_, records, known)| known.len() >= *records as usize) {
                 return Ok(Link { stream, inbox, pid, known });

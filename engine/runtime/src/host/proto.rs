@@ -28,11 +28,26 @@ pub(super) enum Order {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The first frame; `records` frames of [`Answer::Known`] follow.
-    Welcome { version: u32, pid: i32, records: u32 },
+    Welcome {
+        version: u32,
+        pid: i32,
+        records: u32,
+    },
     Known(ChildRecord),
-    Started { key: ChildKey, pid: i32, start: u64, started_ms: u64 },
-    Refused { key: ChildKey, error: StartError },
-    Exited { key: ChildKey, exit: ChildExit },
+    Started {
+        key: ChildKey,
+        pid: i32,
+        start: u64,
+        started_ms: u64,
+    },
+    Refused {
+        key: ChildKey,
+        error: StartError,
+    },
+    Exited {
+        key: ChildKey,
+        exit: ChildExit,
+    },
 }
 
 /// Appends frames to a buffer.
@@ -104,11 +119,21 @@ impl Order {
                 }
             }
             Self::Spawn(spawn) => write_spawn(&mut Pen::frame(out, 2), spawn),
-            Self::Stop(key) => { Pen::frame(out, 3).key(*key); }
-            Self::Freeze(key) => { Pen::frame(out, 4).key(*key); }
-            Self::Thaw(key) => { Pen::frame(out, 5).key(*key); }
-            Self::Forget(key) => { Pen::frame(out, 6).key(*key); }
-            Self::Settled => { Pen::frame(out, 7); }
+            Self::Stop(key) => {
+                Pen::frame(out, 3).key(*key);
+            }
+            Self::Freeze(key) => {
+                Pen::frame(out, 4).key(*key);
+            }
+            Self::Thaw(key) => {
+                Pen::frame(out, 5).key(*key);
+            }
+            Self::Forget(key) => {
+                Pen::frame(out, 6).key(*key);
+            }
+            Self::Settled => {
+                Pen::frame(out, 7);
+            }
         }
     }
 
@@ -174,7 +199,7 @@ impl Answer {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Welcome { version, pid, records } => {
-                { Pen::frame(out, 1).u32(*version).i32(*pid).u32(*records); }
+                Pen::frame(out, 1).u32(*version).i32(*pid).u32(*records);
             }
             Self::Known(child) => {
                 let mut pen = Pen::frame(out, 2);
@@ -182,13 +207,17 @@ impl Answer {
                 pen.exit(child.exit);
             }
             Self::Started { key, pid, start, started_ms } => {
-                { Pen::frame(out, 3).key(*key).i32(*pid).u64(*start).u64(*started_ms); }
+                Pen::frame(out, 3).key(*key).i32(*pid).u64(*start).u64(*started_ms);
             }
             Self::Refused { key, error } => {
                 let (kind, subject, why) = refusal(error);
-                { Pen::frame(out, 4).key(*key).u32(kind).bytes(subject.as_bytes()).bytes(why.as_bytes()); }
+                {
+                    Pen::frame(out, 4).key(*key).u32(kind).bytes(subject.as_bytes()).bytes(why.as_bytes());
+                }
             }
-            Self::Exited { key, exit } => { Pen::frame(out, 5).key(*key).exit(Some(*exit)); }
+            Self::Exited { key, exit } => {
+                Pen::frame(out, 5).key(*key).exit(Some(*exit));
+            }
         }
     }
 
@@ -347,7 +376,12 @@ mod tests {
         };
         let other = Spawn { stdout: Some("/o".into()), timeout_ms: None, wait_all: false, ..spawn.clone() };
         vec![
-            Order::Hello { version: 1, secrets: vec!["a".into(), "ß".into()], private: Some("/p".into()), spool_cap: 8 },
+            Order::Hello {
+                version: 1,
+                secrets: vec!["a".into(), "ß".into()],
+                private: Some("/p".into()),
+                spool_cap: 8,
+            },
             Order::Hello { version: 2, secrets: vec![], private: None, spool_cap: 0 },
             Order::Spawn(Box::new(spawn)),
             Order::Spawn(Box::new(other)),

@@ -1,14 +1,14 @@
 //! The host's loop: one thread that waits for its driver, its children and its clock, and does what each asks.
 //! Unaware of why a child is started or stopped.
 //!
-//! The order that may not be broken: room in the book, the process, its record, then its release; and at the end its
-//! exit in the book, then the answer.
+//! The order that may not be broken: room in the book, the process, its record, then its program; and at the end its exit
+//! in the book, then the answer.
 
 use super::book::{Book, Entry, HostId};
 use super::children::{Children, boot_ms};
 use super::crash::Crash;
 use super::proto::{Answer, Inbox, Order, VERSION};
-use super::spawn::{Nursery, Prepared};
+use super::spawn::{Ledger, Nursery, Prepared};
 use super::spool::Spools;
 use super::{ChildExit, ChildKey, ChildRecord, Spawn, StartError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -74,7 +74,13 @@ fn now_ms() -> u64 {
 
 impl Server {
     /// All that an own host needs; `held` is what the book held of earlier ones.
-    pub(super) fn new(sources: Sources, id: HostId, book: (Book, Vec<Entry>), nursery: Nursery, crash: Crash) -> io::Result<Self> {
+    pub(super) fn new(
+        sources: Sources,
+        id: HostId,
+        book: (Book, Vec<Entry>),
+        nursery: Nursery,
+        crash: Crash,
+    ) -> io::Result<Self> {
         sources.listener.set_nonblocking(true)?;
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let (book, held) = book;
@@ -162,10 +168,12 @@ impl Server {
     fn accept(&mut self) {
         while let Ok((stream, _)) = self.sources.listener.accept() {
             let own = rustix::process::geteuid();
-            let same = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+            let same =
+                rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
             if same && stream.set_nonblocking(true).is_ok() {
                 self.served = true;
-                self.driver = Some(Driver { stream, inbox: Inbox::default(), out: Vec::new(), sent: 0, greeted: false });
+                self.driver =
+                    Some(Driver { stream, inbox: Inbox::default(), out: Vec::new(), sent: 0, greeted: false });
             }
         }
     }
@@ -292,20 +300,13 @@ impl Server {
     }
 
     fn make(&mut self, spawn: &Spawn, prepared: &Prepared) -> Result<ChildRecord, StartError> {
-        let program = || spawn.argv.first().cloned().unwrap_or_default();
         self.crash.point("before-fork");
-        let held = self
-            .nursery
-            .fork(prepared)
-            .map_err(|error| StartError::Fork { program: program(), why: error.to_string() })?;
-        self.crash.point("after-fork");
-        let (key, pid, start, started_ms) = (spawn.key, held.pid, held.start, now_ms());
-        let child = ChildRecord { key, pid, start, started_ms, exit: None, ended_ms: 0 };
-        // On failure the child is dropped here, which makes it exit.
-        self.book.write(&child).map_err(|error| StartError::Book { why: error.to_string() })?;
-        self.crash.point("after-record");
-        held.release();
-        self.crash.point("after-release");
+        let key = spawn.key;
+        let child = ChildRecord { key, pid: 0, start: 0, started_ms: now_ms(), exit: None, ended_ms: 0 };
+        let mut page = Page { book: &mut self.book, crash: &self.crash, child };
+        self.nursery.make(spawn, prepared, &mut page)?;
+        let child = page.child;
+        self.crash.point("after-exec");
         self.children.add(child, spawn);
         Ok(child)
     }
@@ -367,4 +368,26 @@ impl Server {
 
 fn exit_of(status: WaitStatus) -> Option<ChildExit> {
     status.exit_status().map(ChildExit::Code).or_else(|| status.terminating_signal().map(ChildExit::Signal))
+}
+
+/// A child's place in the book, in the hands of the child itself.
+struct Page<'a> {
+    book: &'a mut Book,
+    crash: &'a Crash,
+    child: ChildRecord,
+}
+
+impl Ledger for Page<'_> {
+    fn enter(&mut self, pid: i32, start: u64) -> io::Result<()> {
+        self.crash.point("after-fork");
+        self.child = ChildRecord { pid, start, ..self.child };
+        self.book.write(&self.child)?;
+        self.crash.point("after-record");
+        Ok(())
+    }
+
+    fn strike(&mut self) {
+        // A record of a process that has ended is no lie; it makes the fate lost instead of never started.
+        let _ = self.book.forget(self.child.key);
+    }
 }

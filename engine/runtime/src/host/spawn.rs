@@ -1,23 +1,24 @@
-//! Makes a child in two phases: it exists, it is identified, and only then it may go on.
-//! Unaware of the book and of the socket.
+//! Makes a child: it exists, it writes down who it is, and only then it becomes the program.
+//! Unaware of what the book looks like and of the socket.
 //!
-//! Everything that can be known before is looked at before: what is refused has made no process. Between fork and exec
-//! the child only makes system calls on memory that was prepared; the host has one thread, so nothing else is unsafe.
-//! The only unsafe code of the engine stands here and in `daemon.rs`.
+//! The child shares the host's memory and the host sleeps until it has called exec (vfork): no page is copied, and the
+//! child can use the host's own book. Two facts make that safe against the host's death at any instant:
+//! - the record is written before exec, by the child itself, so no command runs unidentified;
+//! - the child keeps the host's lock until exec closes it, so whoever finds the lock free finds every record there.
+//!
+//! The only unsafe code of the engine stands here, in `daemon.rs` and in `fate.rs`.
 
 use super::{ATTEMPT_VAR, Spawn, StartError, procfs};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Where a program is looked for when its environment has no PATH.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What a child exits with that was never let go; nobody sees it, since such a child is in no book.
-const NOT_RELEASED: i32 = 125;
 /// What a terminal or a log-out sends: the host ignores it, its children do not. All others have their default anyway.
 pub(super) const IGNORED: [libc::c_int; 9] = [
     libc::SIGHUP,
@@ -30,8 +31,10 @@ pub(super) const IGNORED: [libc::c_int; 9] = [
     libc::SIGTTOU,
     libc::SIGUSR1,
 ];
-/// As shells do it for a program that is there and cannot be run.
+/// Nobody sees this code: the host collects a child that did not become its program and tells why.
 const NOT_RUN: i32 = 126;
+/// The child's stack until exec; it calls nothing deep.
+const STACK: usize = 256 << 10;
 /// A child dies before its host when memory runs out.
 const OOM_MORE: i32 = 300;
 
@@ -39,7 +42,8 @@ const OOM_MORE: i32 = 300;
 #[derive(Debug)]
 pub(super) struct Nursery {
     null: File,
-    lock: i32,
+    stack: Vec<u8>,
+    host: i32,
     oom_score: CString,
     /// Where the last log went, so that a fan-out does not make its folder again for each item.
     last_dir: PathBuf,
@@ -54,40 +58,56 @@ pub(super) struct Prepared {
     dir: CString,
     output: File,
     stdout: Option<File>,
-    /// Written to its output if exec fails.
-    complaint: Vec<u8>,
 }
 
-/// A child that exists and waits.
+/// What a child does about its record while it is still of the host's code.
+pub(super) trait Ledger {
+    /// Writes down who the child is.
+    fn enter(&mut self, pid: i32, start: u64) -> io::Result<()>;
+    /// Takes that back: the child will not run.
+    fn strike(&mut self);
+}
+
+/// How far a child has come.
 #[derive(Debug)]
-#[must_use = "a child that is not released exits"]
-pub(super) struct Held {
-    pub(super) pid: i32,
-    pub(super) start: u64,
-    gate: OwnedFd,
+enum Progress {
+    Begun,
+    /// It is written down and calls exec.
+    Leaving {
+        start: u64,
+    },
+    NoDir(io::Error),
+    NoRecord(io::Error),
+    NoExec(io::Error),
+    /// Its host died.
+    Forsaken,
 }
 
-impl Held {
-    /// Lets it go on. Dropping it instead makes it exit.
-    pub(super) fn release(self) {
-        // A failure means that it is dead already; its exit will be collected.
-        let _ = rustix::io::write(&self.gate, b"1");
-    }
+/// What a child has in hand; it lies in memory that it shares with the host.
+struct Hands<'a> {
+    nursery: &'a Nursery,
+    prepared: &'a Prepared,
+    pointers: Pointers,
+    ledger: &'a mut dyn Ledger,
+    progress: Progress,
 }
 
 impl Nursery {
-    /// `lock` is the host's lock: a child must not hold it.
-    pub(super) fn new(lock: i32) -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
         let score = own.trim().parse::<i32>().unwrap_or(0).saturating_add(OOM_MORE).min(1000);
-        let oom_score = CString::new(score.to_string()).unwrap_or_default();
-        Ok(Self { null: OpenOptions::new().read(true).open("/dev/null")?, lock, oom_score, last_dir: PathBuf::new() })
+        Ok(Self {
+            null: OpenOptions::new().read(true).open("/dev/null")?,
+            stack: vec![0; STACK],
+            host: std::process::id().cast_signed(),
+            oom_score: CString::new(score.to_string()).unwrap_or_default(),
+            last_dir: PathBuf::new(),
+        })
     }
 
     /// Everything that can be refused, refused; `output` is the log or the spool.
     pub(super) fn prepare(&mut self, spawn: &Spawn, output: &Path) -> Result<Prepared, StartError> {
         let dir = c_string(&spawn.dir)?;
-        enter(&spawn.dir)?;
         let name = spawn.argv.first().map_or("", String::as_str);
         let program = find(name, spawn)?;
         let argv = spawn.argv.iter().map(|text| c_text(text)).collect::<Result<_, _>>()?;
@@ -98,8 +118,7 @@ impl Nursery {
         env.push(c_text(&format!("{ATTEMPT_VAR}={}", spawn.tag))?);
         let stdout = spawn.stdout.as_deref().map(fresh).transpose()?;
         let output = self.append(output)?;
-        let complaint = format!("flowrun: cannot run `{name}`: ").into_bytes();
-        Ok(Prepared { program, argv, env, dir, output, stdout, complaint })
+        Ok(Prepared { program, argv, env, dir, output, stdout })
     }
 
     fn append(&mut self, path: &Path) -> Result<File, StartError> {
@@ -116,79 +135,113 @@ impl Nursery {
         opened.map_err(failed)
     }
 
-    /// Makes the process and says who it is. It waits until it is released.
-    pub(super) fn fork(&self, prepared: &Prepared) -> io::Result<Held> {
-        let (wait, gate) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    /// Makes the child and returns when it has become its program: its pid and its start time.
+    pub(super) fn make(
+        &mut self,
+        spawn: &Spawn,
+        prepared: &Prepared,
+        ledger: &mut dyn Ledger,
+    ) -> Result<(i32, u64), StartError> {
+        let top = self.stack.as_mut_ptr_range().end;
         let pointers = Pointers::of(prepared);
-        // SAFETY: the host has one thread, so the child may do whatever the parent may; it only makes system calls.
-        let pid = unsafe { libc::fork() };
-        match pid {
-            -1 => Err(io::Error::last_os_error()),
-            0 => {
-                // SAFETY: this is the child; all pointers are to memory that outlives the call.
-                unsafe { self.become_child(prepared, &pointers, wait.as_raw_fd(), gate.as_raw_fd()) }
-            }
-            _ => {
-                // Both sides do it, so that neither has to wait for the other.
-                // SAFETY: plain system call without memory.
-                unsafe { libc::setpgid(pid, pid) };
-                let stat = procfs::stat(pid).ok_or_else(|| io::Error::other("the new process is not in /proc"))?;
-                Ok(Held { pid, start: stat.start, gate })
-            }
+        let mut hands = Hands { nursery: self, prepared, pointers, ledger, progress: Progress::Begun };
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: the stack is the nursery's own and used by one child at a time, since this thread, the only one,
+        // sleeps until the child has called exec or exit. A stack must be aligned to 16 bytes. The child's files,
+        // working directory and signal dispositions are copies.
+        let pid = unsafe {
+            let top = top.sub(top as usize % 16);
+            libc::clone(child, top.cast(), flags, (&raw mut hands).cast())
+        };
+        let program = || spawn.argv.first().cloned().unwrap_or_default();
+        let failed = |error: io::Error| StartError::Fork { program: program(), why: error.to_string() };
+        if pid < 0 {
+            return Err(failed(io::Error::last_os_error()));
         }
+        let progress = std::mem::replace(&mut hands.progress, Progress::Begun);
+        if let Progress::Leaving { start } = progress {
+            return Ok((pid, start));
+        }
+        // It is no program and has ended, or is about to.
+        let _ = rustix::process::waitpid(rustix::process::Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+        hands.ledger.strike();
+        Err(match progress {
+            Progress::NoDir(error) => StartError::Dir { dir: spawn.dir.display().to_string(), why: error.to_string() },
+            Progress::NoRecord(error) => StartError::Book { why: error.to_string() },
+            Progress::NoExec(error) => StartError::NotExecutable { program: program(), why: error.to_string() },
+            Progress::Begun | Progress::Forsaken | Progress::Leaving { .. } => {
+                failed(io::Error::other("it was killed before it became its program"))
+            }
+        })
+    }
+}
+
+/// The child's life until exec.
+extern "C" fn child(hands: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: the pointer is the one that `make` gave, and `make` waits.
+    let hands = unsafe { &mut *hands.cast::<Hands<'_>>() };
+    hands.become_program();
+    NOT_RUN
+}
+
+impl Hands<'_> {
+    /// Returns only if it could not.
+    fn become_program(&mut self) {
+        self.dress();
+        // SAFETY: a system call on a text that ends with a zero byte.
+        if unsafe { libc::chdir(self.prepared.dir.as_ptr()) } != 0 {
+            self.progress = Progress::NoDir(io::Error::last_os_error());
+            return;
+        }
+        let pid = std::process::id().cast_signed();
+        let entered = procfs::stat(pid)
+            .ok_or_else(|| io::Error::other("/proc is not readable"))
+            .and_then(|stat| self.ledger.enter(pid, stat.start).map(|()| stat.start));
+        let start = match entered {
+            Ok(start) => start,
+            Err(error) => {
+                self.progress = Progress::NoRecord(error);
+                return;
+            }
+        };
+        if std::os::unix::process::parent_id().cast_signed() != self.nursery.host {
+            self.ledger.strike();
+            self.progress = Progress::Forsaken;
+            return;
+        }
+        self.progress = Progress::Leaving { start };
+        // SAFETY: system calls on prepared memory; the set is initialised before it is read.
+        unsafe {
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            libc::execve(self.prepared.program.as_ptr(), self.pointers.argv.as_ptr(), self.pointers.env.as_ptr());
+        }
+        let error = io::Error::last_os_error();
+        self.ledger.strike();
+        self.progress = Progress::NoExec(error);
     }
 
-    /// # Safety
-    /// Only in the child of a process with one thread.
-    unsafe fn become_child(&self, prepared: &Prepared, pointers: &Pointers, wait: i32, gate: i32) -> ! {
-        // SAFETY: system calls on prepared memory and on descriptors that are open.
+    /// Its own group, the usual signals, its streams, and an earlier death than the host's when memory runs out.
+    fn dress(&self) {
+        let output = self.prepared.output.as_raw_fd();
+        let stdout = self.prepared.stdout.as_ref().map_or(output, |file| file.as_raw_fd());
+        // SAFETY: system calls on open descriptors and prepared memory.
         unsafe {
-            // First of all: a child must neither keep the host's lock alive nor its own gate.
-            libc::close(self.lock);
-            libc::close(gate);
             libc::setpgid(0, 0);
             for signal in IGNORED {
                 libc::signal(signal, libc::SIG_DFL);
             }
-            let output = prepared.output.as_raw_fd();
-            libc::dup2(self.null.as_raw_fd(), 0);
-            libc::dup2(prepared.stdout.as_ref().map_or(output, |file| file.as_raw_fd()), 1);
-            libc::dup2(output, 2);
+            for (from, to) in [(self.nursery.null.as_raw_fd(), 0), (stdout, 1), (output, 2)] {
+                libc::dup2(from, to);
+            }
             let score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
             if score >= 0 {
-                let text = self.oom_score.as_bytes();
+                let text = self.nursery.oom_score.as_bytes();
                 libc::write(score, text.as_ptr().cast(), text.len());
+                libc::close(score);
             }
-            if libc::chdir(prepared.dir.as_ptr()) != 0 {
-                complain(&prepared.complaint);
-            }
-            let mut byte = 0u8;
-            loop {
-                match libc::read(wait, (&raw mut byte).cast(), 1) {
-                    1 => break,
-                    -1 if *libc::__errno_location() == libc::EINTR => {}
-                    _ => libc::_exit(NOT_RELEASED),
-                }
-            }
-            let mut none: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut none);
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-            libc::execve(prepared.program.as_ptr(), pointers.argv.as_ptr(), pointers.env.as_ptr());
-            complain(&prepared.complaint)
         }
-    }
-}
-
-/// # Safety
-/// Only in a child that has not called exec.
-unsafe fn complain(begin: &[u8]) -> ! {
-    // SAFETY: system calls, and strerror's static text in a process with one thread.
-    unsafe {
-        let why = CStr::from_ptr(libc::strerror(*libc::__errno_location())).to_bytes();
-        for part in [begin, why, b"\n"] {
-            libc::write(2, part.as_ptr().cast(), part.len());
-        }
-        libc::_exit(NOT_RUN)
     }
 }
 
@@ -206,21 +259,14 @@ impl Pointers {
 }
 
 fn c_text(text: &str) -> Result<CString, StartError> {
-    CString::new(text).map_err(|_| StartError::ZeroByte { what: text.split('\0').next().unwrap_or_default().to_owned() })
+    CString::new(text)
+        .map_err(|_| StartError::ZeroByte { what: text.split('\0').next().unwrap_or_default().to_owned() })
 }
 
 fn c_string(path: &Path) -> Result<CString, StartError> {
     use std::os::unix::ffi::OsStrExt as _;
     let what = || path.display().to_string().replace('\0', "\\0");
     CString::new(path.as_os_str().as_bytes()).map_err(|_| StartError::ZeroByte { what: what() })
-}
-
-fn enter(dir: &Path) -> Result<(), StartError> {
-    let failed = |why: String| StartError::Dir { dir: dir.display().to_string(), why };
-    if dir.is_absolute() && !std::fs::metadata(dir).map_err(|error| failed(error.to_string()))?.is_dir() {
-        return Err(failed("it is not a folder".into()));
-    }
-    accessat(CWD, dir, Access::EXEC_OK, AtFlags::EACCESS).map_err(|error| failed(io::Error::from(error).to_string()))
 }
 
 /// The file that `name` stands for, looked up as the child itself would.
@@ -235,7 +281,8 @@ fn find(name: &str, spawn: &Spawn) -> Result<CString, StartError> {
             Err(why) => Err(StartError::NotExecutable { program: name.to_owned(), why }),
         };
     }
-    let path = spawn.env.iter().find(|(variable, _)| variable == "PATH").map_or(USUAL_PATH, |(_, value)| value.as_str());
+    let path =
+        spawn.env.iter().find(|(variable, _)| variable == "PATH").map_or(USUAL_PATH, |(_, value)| value.as_str());
     let mut refusal = None;
     for folder in path.split(':') {
         let candidate = Path::new(if folder.is_empty() { "." } else { folder }).join(name);

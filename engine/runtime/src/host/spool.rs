@@ -127,7 +127,8 @@ impl Spools {
         loop {
             let now = super::children::boot_ms();
             let left = |spool: &Spool| spool.due <= now && matches!(spool.life, Life::Ended { record: None, .. });
-            let keys: Vec<ChildKey> = self.spools.iter().filter(|(_, spool)| left(spool)).map(|(key, _)| *key).collect();
+            let keys: Vec<ChildKey> =
+                self.spools.iter().filter(|(_, spool)| left(spool)).map(|(key, _)| *key).collect();
             if keys.is_empty() || now >= until {
                 return;
             }
@@ -191,7 +192,9 @@ impl Spools {
 
     /// Nothing is left that this host could do.
     pub(super) fn is_empty(&self) -> bool {
-        self.spools.values().all(|spool| matches!(spool.life, Life::Ended { record: None, .. }) && !spool.pending.is_empty())
+        self.spools
+            .values()
+            .all(|spool| matches!(spool.life, Life::Ended { record: None, .. }) && !spool.pending.is_empty())
     }
 
     /// When the next spool is to be looked at.

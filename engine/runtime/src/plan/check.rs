@@ -17,3 +17,4 @@ mod subplan;
 mod texts;
 
 pub(super) use build::{Builder, Reader};
+pub(super) use inputs::resolve_ref;

@@ -144,24 +144,26 @@ impl Diagnostic {
 
 /// The lines that a snippet shows; a plan of many megabytes is not handed to the renderer whole.
 struct Window {
-    lines: Range<u32>,
+    /// From 1.
+    first: u32,
     bytes: Range<usize>,
 }
 
 impl Window {
     fn over(file: &Source, spans: impl Iterator<Item = Span>) -> Self {
-        let mut lines = u32::MAX..0;
+        let (mut first, mut last) = (u32::MAX, 0);
         for span in spans {
             let line = file.position(span.start).0;
-            lines = lines.start.min(line)..lines.end.max(line);
+            first = first.min(line);
+            last = last.max(line);
         }
-        let bytes = file.line_start(lines.start)..file.line_start(lines.end + 1);
-        Self { lines, bytes }
+        let bytes = file.line_start(first)..file.line_start(last.saturating_add(1));
+        Self { first, bytes }
     }
 
     fn snippet<'a>(&self, file: &'a Source) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
         let text = file.text.get(self.bytes.clone()).unwrap_or("");
-        Snippet::source(text).line_start(self.lines.start as usize).path(&*file.name)
+        Snippet::source(text).line_start(self.first as usize).path(&*file.name)
     }
 
     /// The part of a span on its first line, seen from the window's start.

@@ -30,11 +30,11 @@ pub fn parse(id: FileId, file: &Source, faults: &mut Vec<Diagnostic>) -> Option<
             Err(error) => error,
         };
         attempts += 1;
-        if attempts <= MAX_DUPLICATES {
-            if let Some((at, name)) = set_apart(id, file, &error, &mut text, attempts) {
-                twice.entry(at).or_insert(name);
-                continue;
-            }
+        if attempts <= MAX_DUPLICATES
+            && let Some((at, name)) = set_apart(id, file, &error, &mut text, attempts)
+        {
+            twice.entry(at).or_insert(name);
+            continue;
         }
         let fault = reword::reword(&error, place(id, file, error.location()));
         let line = file.position(fault.span.start).0;
@@ -84,10 +84,9 @@ fn place(id: FileId, file: &Source, location: Option<Location>) -> Span {
     let Some(location) = location else { return Span::new(id, 0, 0) };
     let size = file.text.len();
     let bytes = location.span().byte_offset().zip(location.span().byte_len());
-    if let Some((start, length)) = bytes.and_then(|(start, length)| Some((usize::try_from(start).ok()?, usize::try_from(length).ok()?))) {
-        if start <= size && length <= size {
-            return Span::new(id, file.floor(start), file.floor(start + length));
-        }
+    let bytes = bytes.and_then(|(start, length)| Some((usize::try_from(start).ok()?, usize::try_from(length).ok()?)));
+    if let Some((start, length)) = bytes.filter(|(start, length)| *start <= size && *length <= size) {
+        return Span::new(id, file.floor(start), file.floor(start + length));
     }
     let start = file.line_start(u32::try_from(location.line()).unwrap_or(u32::MAX));
     let skip = usize::try_from(location.column().saturating_sub(1)).unwrap_or(0);

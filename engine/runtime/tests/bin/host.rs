@@ -1,4 +1,5 @@
 //! Flowrun in host mode, and a driver that can be killed, for the tests of the host.
+#![expect(clippy::print_stdout, reason = "its tests read what it says from its standard output")]
 
 use flowrun_engine::host::{ChildKey, Host, Setup, Spawn, host_main};
 use flowrun_engine::paths::RunDir;
@@ -57,12 +58,15 @@ fn driver(args: &[OsString]) -> ExitCode {
 
 /// `bare COUNT AT_ONCE`: makes, runs and waits for children of `true` with nothing else, to compare with.
 fn bare(args: &[OsString]) -> ExitCode {
-    let (count, at_once): (usize, usize) = (text(args, 0).parse().expect("a count"), text(args, 1).parse().expect("a count"));
+    let (count, at_once): (usize, usize) =
+        (text(args, 0).parse().expect("a count"), text(args, 1).parse().expect("a count"));
     let begin = Instant::now();
     let (mut made, mut live) = (0, 0);
     while made < count || live > 0 {
         while made < count && live < at_once {
-            std::mem::forget(std::process::Command::new("true").stdin(std::process::Stdio::null()).spawn().expect("a child"));
+            std::mem::forget(
+                std::process::Command::new("true").stdin(std::process::Stdio::null()).spawn().expect("a child"),
+            );
             made += 1;
             live += 1;
         }
@@ -76,7 +80,8 @@ fn bare(args: &[OsString]) -> ExitCode {
 /// `through RUN COUNT AT_ONCE`: the same through a host.
 fn through(args: &[OsString]) -> ExitCode {
     let run = RunDir(text(args, 0).into());
-    let (count, at_once): (u32, usize) = (text(args, 1).parse().expect("a count"), text(args, 2).parse().expect("a count"));
+    let (count, at_once): (u32, usize) =
+        (text(args, 1).parse().expect("a count"), text(args, 2).parse().expect("a count"));
     runtime().block_on(async {
         let exe = std::env::current_exe().expect("a path");
         let host = Host::connect(&run, &exe, &Setup::default()).await.expect("a host");

@@ -61,6 +61,23 @@ async fn a_thousand_children_at_once_all_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_eight_children_keeps_under_five_mebibytes_for_itself() {
+    let place = Place::new();
+    let host = place.host().await;
+    for node in 0..8 {
+        host.start(place.sh(node, "sleep 1000")).await.expect("it starts");
+    }
+    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", host.pid())).expect("readable");
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let kib: u64 = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum();
+    assert!(kib > 0 && kib < 5 * 1024, "{kib} KiB");
+    for node in 0..8 {
+        host.stop(key(node));
+        assert_eq!(host.wait(key(node)).await, ChildExit::Signal(15));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_child_has_its_own_group_clean_signals_its_environment_and_nothing_of_the_host() {
     let place = Place::new();
     let host = place.host().await;
@@ -103,11 +120,14 @@ async fn standard_output_may_have_a_file_of_its_own() {
 async fn a_stop_asks_first_and_kills_what_does_not_listen_with_all_it_left() {
     let place = Place::new();
     let host = place.host().await;
-    host.start(place.sh(1, "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done")).await.expect("it starts");
+    host.start(place.sh(1, "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.01; done"))
+        .await
+        .expect("it starts");
     let mut deaf = place.sh(2, "trap '' TERM; (setsid sleep 1000 & echo $!) ; sleep 1001 & echo $! ; wait");
     deaf.grace_ms = 100;
     host.start(deaf).await.expect("it starts");
-    until("both are up", || place.read(&place.log(1)).contains("up") && place.read(&place.log(2)).lines().count() == 2).await;
+    until("both are up", || place.read(&place.log(1)).contains("up") && place.read(&place.log(2)).lines().count() == 2)
+        .await;
     host.stop(key(1));
     host.stop(key(2));
     assert_eq!(host.wait(key(1)).await, ChildExit::Code(5));

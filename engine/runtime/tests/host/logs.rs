@@ -13,7 +13,9 @@ fn setup(place: &Place) -> Setup {
 async fn a_secret_does_not_reach_the_log_even_if_it_is_written_in_two_pieces() {
     let place = Place::new();
     let host = place.host_with(setup(&place)).await;
-    host.start(place.sh(1, "printf 'a hunter2-'; sleep 0.3; printf 'hunter2 b\\nhunter2-'; exit 1")).await.expect("it starts");
+    host.start(place.sh(1, "printf 'a hunter2-'; sleep 0.3; printf 'hunter2 b\\nhunter2-'; exit 1"))
+        .await
+        .expect("it starts");
     assert_eq!(host.wait(key(1)).await, ChildExit::Code(1));
     assert_eq!(place.read(&place.log(1)), "a *** b\nhunter2-");
     assert_eq!(std::fs::read_dir(place.path("private/spools")).expect("there").count(), 0, "spools are removed");
@@ -35,7 +37,8 @@ async fn masking_goes_on_under_a_new_host_without_a_lost_or_doubled_byte() {
     let place = Place::new();
     // Now and then it rests, so that hosts are killed at work and at rest.
     let rest = "test $((i % 300)) = 0 && sleep 0.02";
-    let script = format!("i=0; while test $i -lt 30000; do echo \"line $i {SECRET}\"; i=$((i+1)); {rest}; done; touch flag");
+    let script =
+        format!("i=0; while test $i -lt 30000; do echo \"line $i {SECRET}\"; i=$((i+1)); {rest}; done; touch flag");
     let mut host = place.host_with(setup(&place)).await;
     let child = host.start(place.sh(1, &script)).await.expect("it starts");
     let mut kills = 0;
@@ -78,7 +81,9 @@ async fn what_is_masked_is_freed_behind() {
     use std::os::unix::fs::MetadataExt as _;
     let place = Place::new();
     let host = place.host_with(setup(&place)).await;
-    host.start(place.sh(1, "head -c 8000000 /dev/zero; touch flag1; while ! test -e go; do sleep 0.01; done")).await.expect("it starts");
+    host.start(place.sh(1, "head -c 8000000 /dev/zero; touch flag1; while ! test -e go; do sleep 0.01; done"))
+        .await
+        .expect("it starts");
     let spool = place.path("private/spools/1-1-0.spool");
     until("it is masked", || std::fs::metadata(place.log(1)).is_ok_and(|log| log.len() == 8_000_000)).await;
     let blocks = std::fs::metadata(&spool).expect("there").blocks() * 512;

@@ -4,4 +4,5 @@ mod corpus;
 mod edges;
 mod fuzz;
 mod large;
+mod reference;
 mod types;

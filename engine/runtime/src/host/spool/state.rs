@@ -77,7 +77,10 @@ pub(super) fn name_of(key: ChildKey) -> String {
 pub(super) fn left_in(folder: &Path) -> Vec<(ChildKey, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    paths.filter(|path| path.extension().is_some_and(|end| end == "state")).filter_map(|path| Some((key_of(&path)?, path))).collect()
+    paths
+        .filter(|path| path.extension().is_some_and(|end| end == "state"))
+        .filter_map(|path| Some((key_of(&path)?, path)))
+        .collect()
 }
 
 fn key_of(path: &Path) -> Option<ChildKey> {

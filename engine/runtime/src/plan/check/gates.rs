@@ -142,11 +142,11 @@ impl Builder<'_> {
         let from = node.get("from").map(|node| self.time_of_day(node));
         let to = node.get("to").map(|node| self.time_of_day(node));
         let zone = node.get("zone").and_then(|node| Some((node, node.text()?.to_owned())));
-        if let Some((node, zone)) = &zone {
-            if jiff::tz::TimeZone::get(zone).is_err() {
-                let fault = Diagnostic::error(codes::BAD_VALUE, node.span, format!("no time zone is called `{zone}`"));
-                self.fault(fault.label("unknown zone").help("write a name such as `Europe/Vienna`, `Asia/Kolkata` or `UTC`"));
-            }
+        if let Some((node, zone)) = &zone
+            && jiff::tz::TimeZone::get(zone).is_err()
+        {
+            let fault = Diagnostic::error(codes::BAD_VALUE, node.span, format!("no time zone is called `{zone}`"));
+            self.fault(fault.label("unknown zone").help("write a name such as `Europe/Vienna`, `Asia/Kolkata` or `UTC`"));
         }
         Some(Probe::Window { from: from??, to: to??, zone: zone.map(|(_, zone)| zone) })
     }
