@@ -8,9 +8,9 @@ const KILLED: i32 = -9;
 /// No scenario has as many commits, so a walk that comes here does not end.
 const AT_MOST: u64 = 400;
 
-/// Resumes until the run has ended; a resume may not fail.
+/// Resumes the only run, which must end.
 pub fn resume(place: &Place) -> Answer {
-    place.flowrun(["resume"])
+    place.flowrun(["resume", &place.run_id()])
 }
 
 /// One crash at a point; false: the point was not reached and the run succeeded.
@@ -26,6 +26,7 @@ fn strike(side: &str, number: u64) -> bool {
         let answer = if place.runs().is_empty() { place.flowrun([&plan]) } else { resume(&place) };
         assert_eq!(answer.code, 0, "commit:{side}:{number}: {answer:?}");
     }
+    world::until_nothing_runs(&place);
     let verdict = world::judge(&place, &Finished::Ended);
     assert!(verdict.is_clean(), "commit:{side}:{number}: {verdict:?}\n{:?}", world::lines(&place));
     fired

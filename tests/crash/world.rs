@@ -1,7 +1,7 @@
 //! The world of a scenario: the files that its steps leave, and what they tell of how often each ran.
 //! Unaware of flowrun: it believes only what the steps themselves wrote down, and locks that the kernel keeps.
 
-use super::support::Place;
+use super::support::{Place, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -225,4 +225,27 @@ impl Finished {
             Self::Recorded(moments) => moments.iter().any(|(lines, keys)| at >= *lines && keys.contains(key)),
         }
     }
+}
+
+/// The processes that carry the mark of an attempt of a run in this place.
+pub fn alive(place: &Place) -> Vec<i32> {
+    let Ok(runs) = std::fs::read_dir(place.state().join("runs")) else { return Vec::new() };
+    let ids = runs.filter_map(|run| run.ok()?.file_name().into_string().ok());
+    let marks: Vec<_> = ids.map(|id| format!("FLOWRUN_ATTEMPT={id}/")).collect();
+    let carries = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| marks.iter().any(|mark| variable.starts_with(mark.as_bytes())))
+    };
+    processes().into_iter().filter(carries).collect()
+}
+
+/// The numbers of all processes.
+pub fn processes() -> Vec<i32> {
+    let all = std::fs::read_dir("/proc").expect("/proc");
+    all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// A run that has ended leaves nothing running.
+pub fn until_nothing_runs(place: &Place) {
+    until("nothing of the run is alive", || alive(place).is_empty().then_some(()));
 }

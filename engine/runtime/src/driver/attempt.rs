@@ -63,11 +63,6 @@ pub(crate) async fn run(job: Job, started: u64) {
         Ok(outputs) => Ending::Outcome(Outcome::Succeeded { outputs }),
         Err(error) => ending_of(error, &job),
     };
-    if job.scratch.exists()
-        && let Err(error) = std::fs::remove_dir_all(&job.scratch)
-    {
-        tracing::debug!(path = %job.scratch.display(), %error, "cannot remove a scratch folder");
-    }
     // A driver that has ended finds the outcome in the book at the next resume.
     let children = job.backend.children.load(Ordering::Relaxed);
     let _ = driver.send(Message::Ended { id, ending, started, children });

@@ -84,6 +84,9 @@ pub(crate) struct Engine {
     pub(crate) publisher: Publisher,
     /// Children whose end is known, by the event that says so: the host may forget them once it is on the disk.
     forgets: BTreeMap<u64, Vec<ChildKey>>,
+    /// Attempts whose end is known, likewise: before it is on the disk a resume still needs what their children handed
+    /// out.
+    over: BTreeMap<u64, Vec<AttemptId>>,
     /// When attempts started that an earlier process started.
     pub(crate) known_starts: HashMap<AttemptId, u64>,
     /// Every attempt of an earlier boot is judged once this event is on the disk.
@@ -124,6 +127,7 @@ impl Engine {
             gates,
             publisher,
             forgets: BTreeMap::new(),
+            over: BTreeMap::new(),
             known_starts: HashMap::new(),
             settled_at: None,
             paused_by_disk: false,
@@ -219,6 +223,7 @@ impl Engine {
                 self.input(Input::Reconciled { id, found });
                 let keys = Fates::look(&self.world.run).map(|fates| children_of(&fates, id)).unwrap_or_default();
                 self.forgets.entry(self.seq).or_default().extend(keys);
+                self.over.entry(self.seq).or_default().push(id);
             }
             Message::Progress(id, progress) => {
                 if let Some(task) = self.tasks.get_mut(&id.node).filter(|task| task.attempt == id.attempt) {
@@ -307,6 +312,7 @@ impl Engine {
                 let (node, attempt) = (id.node.0, id.attempt);
                 let keys = (0..children).map(|ordinal| ChildKey { node, attempt, ordinal });
                 self.forgets.entry(self.seq).or_default().extend(keys);
+                self.over.entry(self.seq).or_default().push(id);
             }
             Ending::Lost => self.input(Input::Lost(id)),
         }
@@ -349,6 +355,11 @@ impl Engine {
                 }
                 while let Some(entry) = self.forgets.first_entry().filter(|entry| *entry.key() <= seq) {
                     entry.remove().into_iter().for_each(|key| self.host.forget(key));
+                }
+                while let Some(entry) = self.over.first_entry().filter(|entry| *entry.key() <= seq) {
+                    for id in entry.remove() {
+                        remove_scratch(&self.scratch(id));
+                    }
                 }
             }
             Err(error) => {
@@ -550,6 +561,15 @@ impl Engine {
             };
             self.publisher.publish(view, now);
         }
+    }
+}
+
+/// Best effort: an attempt's folder that stays costs room and nothing else.
+fn remove_scratch(path: &std::path::Path) {
+    if let Err(error) = std::fs::remove_dir_all(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %path.display(), %error, "cannot remove a scratch folder");
     }
 }
 
