@@ -1,9 +1,12 @@
 //! The world of a scenario: the files that its steps leave, and what they tell of how often each ran.
 //! Unaware of flowrun: it believes only what the steps themselves wrote down, and locks that the kernel keeps.
 
-use super::support::{Place, until};
+use super::support::Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+/// How long what was told to stop may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// One line of the world file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,5 +250,15 @@ pub fn processes() -> Vec<i32> {
 
 /// A run that has ended leaves nothing running.
 pub fn until_nothing_runs(place: &Place) {
-    until("nothing of the run is alive", || alive(place).is_empty().then_some(()));
+    let began = std::time::Instant::now();
+    loop {
+        let alive = alive(place);
+        if alive.is_empty() {
+            return;
+        }
+        let command = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+        let commands: Vec<_> = alive.iter().map(command).collect();
+        assert!(began.elapsed() < PATIENCE, "alive after the end: {commands:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
