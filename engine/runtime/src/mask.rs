@@ -36,7 +36,8 @@ impl Masker {
     /// Prepares the search. Empty secrets are left out.
     #[must_use]
     pub fn new(secrets: &[String]) -> Self {
-        let mut sorted: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| forms::of(secret)).map(String::into_bytes).collect();
+        let mut sorted: Vec<Vec<u8>> =
+            secrets.iter().flat_map(|secret| forms::of(secret)).map(String::into_bytes).collect();
         sorted.sort_unstable();
         sorted.dedup();
         let longest = sorted.iter().map(Vec::len).max().unwrap_or(0);

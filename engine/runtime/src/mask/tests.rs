@@ -98,7 +98,10 @@ fn a_secret_of_several_lines_is_masked_whole_and_line_by_line() {
 #[test]
 fn wrapped_base64_is_masked_line_by_line() {
     let secret = "correct horse battery staple, correct horse battery staple, correct!";
-    for wrapped in ["Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSwgY29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBs\nZSwgY29ycmVjdCE=", "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSwgY29ycmVjdCBob3JzZSBiYXR0\nZXJ5IHN0YXBsZSwgY29ycmVjdCE="] {
+    for wrapped in [
+        "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSwgY29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBs\nZSwgY29ycmVjdCE=",
+        "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSwgY29ycmVjdCBob3JzZSBiYXR0\nZXJ5IHN0YXBsZSwgY29ycmVjdCE=",
+    ] {
         let masked = masker(&[secret]).mask(wrapped);
         assert_eq!(masked, "***\n***");
     }
@@ -139,7 +142,10 @@ fn debug_shows_no_secret() {
 
 #[test]
 fn bytes_that_are_no_text_pass() {
-    assert_eq!(streamed(&masker(&["hunter2x"]), &[&[0xff, 0, b'h'], b"unter2x", &[0xfe]]), [0xff, 0, b'*', b'*', b'*', 0xfe]);
+    assert_eq!(
+        streamed(&masker(&["hunter2x"]), &[&[0xff, 0, b'h'], b"unter2x", &[0xfe]]),
+        [0xff, 0, b'*', b'*', b'*', 0xfe]
+    );
 }
 
 proptest! {

@@ -115,11 +115,15 @@ fn filtered(value: &str, name: &str, filters: &[&str]) -> Result<String, RenderF
     for filter in filters {
         value = match *filter {
             "json" => json_inside(&value),
-            "sh" => sh(&value).ok_or_else(|| fault(format!("secret `{name}` holds a NUL and cannot be a word of a command")))?,
-            "option_file" => {
-                option_inside(&value).ok_or_else(|| fault(format!("secret `{name}` holds a NUL and cannot stand in an option file")))?
+            "sh" => sh(&value)
+                .ok_or_else(|| fault(format!("secret `{name}` holds a NUL and cannot be a word of a command")))?,
+            "option_file" => option_inside(&value)
+                .ok_or_else(|| fault(format!("secret `{name}` holds a NUL and cannot stand in an option file")))?,
+            other => {
+                return Err(fault(format!(
+                    "secret `{name}` is sealed with `{other}`, which this flowrun does not know"
+                )));
             }
-            other => return Err(fault(format!("secret `{name}` is sealed with `{other}`, which this flowrun does not know"))),
         };
     }
     Ok(value)
@@ -340,3 +344,6 @@ fn decode(name: &str) -> String {
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

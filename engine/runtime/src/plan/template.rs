@@ -200,3 +200,6 @@ impl fmt::Debug for Template {
         f.debug_tuple("Template").field(&self.inner.source).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

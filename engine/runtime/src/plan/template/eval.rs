@@ -151,16 +151,20 @@ impl Env<'_> {
                 _ => (None, &name.shown),
             },
             Of::Element(level, path) => match path.split_last() {
-                Some((last, parent)) => (self.frame_at(*level).and_then(|frame| index(frame.value, parent)).cloned(), last),
+                Some((last, parent)) => {
+                    (self.frame_at(*level).and_then(|frame| index(frame.value, parent)).cloned(), last)
+                }
                 None => (None, &name.shown),
             },
             Of::Secret(_) | Of::Position(..) => (None, &name.shown),
         };
         let help = parent.as_ref().and_then(|parent| match parent {
-            Value::Object(map) if !map.is_empty() => Some(match helpers::nearest(last, map.keys().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are {}", helpers::listed(map.keys().map(String::as_str).take(8))),
-            }),
+            Value::Object(map) if !map.is_empty() => {
+                Some(match helpers::nearest(last, map.keys().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("there are {}", helpers::listed(map.keys().map(String::as_str).take(8))),
+                })
+            }
             Value::Array(list) => Some(format!("the list has {} elements, counted from 0", list.len())),
             _ => None,
         });
@@ -198,7 +202,8 @@ impl Env<'_> {
             Value::Object(map) => map.iter().map(|(key, value)| (Some(key.as_str()), value)).collect(),
             Value::Null if block.inverse.is_some() => Vec::new(),
             other => {
-                let message = format!("`#each` needs a list or a map, and {} is {}", shown(&block.over), kind_of(other));
+                let message =
+                    format!("`#each` needs a list or a map, and {} is {}", shown(&block.over), kind_of(other));
                 return Err(fault(block.offset, message, None));
             }
         };

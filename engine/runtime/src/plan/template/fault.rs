@@ -38,20 +38,61 @@ impl<'s> Places<'s> {
         TemplateFault { expression: self.expression(offset), offset, message: message.into(), help }
     }
 
+    /// Refuses what is nested so deeply that the parser would take long or run out of stack. Quotes are not looked at, so
+    /// it is no proof: the tree that comes out is measured again.
+    pub(super) fn nesting(&self, most: usize) -> Result<(), TemplateFault> {
+        let (mut blocks, mut branches) = (0_usize, 0_usize);
+        for (index, open) in self.opens.iter().enumerate() {
+            let next = self.opens.get(index + 1).copied().unwrap_or(self.src.len());
+            let rest = self.src.get(open + 2..next).unwrap_or_default();
+            let inside = rest.split("}}").next().unwrap_or_default();
+            let word = inside.trim_start_matches(['~', ' ']);
+            if word.starts_with('#') {
+                blocks += 1;
+            } else if word.starts_with('/') {
+                blocks = blocks.saturating_sub(1);
+                branches = 0;
+            } else if word.starts_with("else") {
+                branches += 1;
+            }
+            let (mut depth, mut deepest) = (0_usize, 0_usize);
+            for byte in inside.bytes() {
+                match byte {
+                    b'(' | b'[' | b'{' => depth += 1,
+                    b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                deepest = deepest.max(depth);
+            }
+            if deepest.max(blocks).max(branches) > most {
+                return Err(self.fault(
+                    *open,
+                    "this is nested too deeply",
+                    Some(format!("at most {most} levels are taken")),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// What is wrong with a text that the grammar refused at `offset`.
     pub(super) fn explain(&self, offset: usize) -> TemplateFault {
         let open = self.open(offset.min(self.src.len()));
         let after = self.src.get(open + 2..).unwrap_or_default();
         let Some(inside) = after.split_once("}}").map(|(inside, _)| inside) else {
-            return self.fault(open, "`{{` is never closed", Some("write `}}` behind the name, or `\\{{` for two braces".into()));
+            return self.fault(
+                open,
+                "`{{` is never closed",
+                Some("write `}}` behind the name, or `\\{{` for two braces".into()),
+            );
         };
         let shown = format!("`{{{{{inside}}}}}`");
         let bare = inside.trim_matches(['~', ' ', '\t', '\n', '\r']);
         if let Some((message, help)) = mistake(bare) {
             return self.fault(open, format!("{shown} {message}"), Some(help));
         }
-        if let Some((at, name)) = self.unclosed() {
-            return self.fault(at, format!("`{{{{#{name}` is never closed"), Some(format!("write `{{{{/{name}}}}}` at its end")));
+        if let Err(fault) = self.blocks() {
+            return fault;
         }
         self.fault(
             open,
@@ -60,20 +101,42 @@ impl<'s> Places<'s> {
         )
     }
 
-    /// The innermost block that is not closed.
-    fn unclosed(&self) -> Option<(usize, &'s str)> {
+    /// Whether every block is closed by its own name.
+    fn blocks(&self) -> Result<(), TemplateFault> {
         let mut stack = Vec::new();
         for open in &self.opens {
-            let inside = self.src.get(open + 2..).unwrap_or_default().trim_start_matches('~').trim_start();
-            let name = |text: &'s str| text.trim_start().split(|c: char| c.is_whitespace() || c == '}' || c == '~').next().unwrap_or_default();
+            let inside = self.src.get(open + 2..).unwrap_or_default().trim_start_matches(['~', ' ']);
             if let Some(rest) = inside.strip_prefix('#') {
-                stack.push((*open, name(rest)));
-            } else if inside.starts_with('/') {
-                stack.pop();
+                stack.push((*open, word(rest)));
+            } else if let Some(closing) = inside.strip_prefix('/').map(word) {
+                match stack.pop() {
+                    Some((_, opened)) if opened == closing => {}
+                    Some((_, opened)) => return Err(self.mismatch(*open, opened, closing)),
+                    None => {
+                        let help = format!("take it out, or write the `{{{{#{closing} …}}}}` that it closes");
+                        return Err(self.fault(*open, format!("`{{{{/{closing}}}}}` closes nothing"), Some(help)));
+                    }
+                }
             }
         }
-        stack.pop()
+        match stack.pop() {
+            None => Ok(()),
+            Some((at, name)) => Err(self.fault(
+                at,
+                format!("`{{{{#{name}` is never closed"),
+                Some(format!("write `{{{{/{name}}}}}` at its end")),
+            )),
+        }
     }
+
+    pub(super) fn mismatch(&self, offset: usize, opened: &str, closing: &str) -> TemplateFault {
+        let message = format!("`{{{{/{closing}}}}}` closes `{{{{#{opened}`");
+        self.fault(offset, message, Some(format!("write `{{{{/{opened}}}}}` first")))
+    }
+}
+
+fn word(text: &str) -> &str {
+    text.trim_start().split(|c: char| c.is_whitespace() || c == '}' || c == '~').next().unwrap_or_default()
 }
 
 /// What people write who know another language of templates.
@@ -83,11 +146,25 @@ fn mistake(inside: &str) -> Option<(&'static str, String)> {
         return found("is empty", "write a name between the braces, or `\\{{` for two braces");
     }
     let go = ["range ", "end", "json .", "if .", "with .", "len .", "index .", "println ", "printf "];
-    if inside.starts_with(['.', '$']) && !inside.starts_with("./") && !inside.starts_with("../") || go.iter().any(|word| inside.starts_with(word)) {
-        return found("is an expression of another tool", "write `\\{{` or set `template: false` on the step, so that the text stays as it is");
+    if inside.starts_with(['.', '$']) && !inside.starts_with("./") && !inside.starts_with("../")
+        || go.iter().any(|word| inside.starts_with(word))
+    {
+        return found(
+            "is an expression of another tool",
+            "write `\\{{` or set `template: false` on the step, so that the text stays as it is",
+        );
     }
     let words: Vec<&str> = inside.split_whitespace().collect();
-    for (sign, helper) in [("==", "eq"), ("!=", "ne"), (">=", "gte"), ("<=", "lte"), (">", "gt"), ("<", "lt"), ("&&", "and"), ("||", "or")] {
+    for (sign, helper) in [
+        ("==", "eq"),
+        ("!=", "ne"),
+        (">=", "gte"),
+        ("<=", "lte"),
+        (">", "gt"),
+        ("<", "lt"),
+        ("&&", "and"),
+        ("||", "or"),
+    ] {
         if words.contains(&sign) {
             return Some(("has an operator", format!("write the helper first: `{{{{{helper} A B}}}}`")));
         }
@@ -100,9 +177,6 @@ fn mistake(inside: &str) -> Option<(&'static str, String)> {
     }
     if inside.starts_with("else") {
         return found("stands outside of a block", "write it between `{{#if …}}` and `{{/if}}`");
-    }
-    if inside.starts_with('/') {
-        return found("closes nothing", "take it out, or write the `{{#…}}` that it closes");
     }
     None
 }

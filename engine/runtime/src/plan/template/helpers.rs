@@ -91,14 +91,20 @@ pub(super) fn check(call: &mut Call) -> Result<(), (String, Option<String>)> {
     let given = call.args.len();
     if given < *fewest || given > *most {
         let wanted = if fewest == most { fewest.to_string() } else { format!("{fewest} to {most}") };
-        return Err((format!("helper `{name}` takes {wanted} values, and {given} are given"), Some(format!("write `{{{{{usage}}}}}`"))));
+        return Err((
+            format!("helper `{name}` takes {wanted} values, and {given} are given"),
+            Some(format!("write `{{{{{usage}}}}}`")),
+        ));
     }
     let known: &[&str] = if *helper == Helper::Date { &["zone"] } else { &[] };
     if let Some((option, _)) = call.options.iter().find(|(option, _)| !known.contains(&option.as_str())) {
         return Err((format!("helper `{name}` has no option `{option}`"), Some(format!("write `{{{{{usage}}}}}`"))));
     }
-    if *helper == Helper::RegexReplace && let Some(Expr::Literal(Value::String(pattern))) = call.args.get(1) {
-        let regex = Regex::new(pattern).map_err(|error| (format!("`{pattern}` is no regular expression: {}", first_line(&error)), None))?;
+    if *helper == Helper::RegexReplace
+        && let Some(Expr::Literal(Value::String(pattern))) = call.args.get(1)
+    {
+        let regex = Regex::new(pattern)
+            .map_err(|error| (format!("`{pattern}` is no regular expression: {}", first_line(&error)), None))?;
         call.regex = Some(regex);
     }
     Ok(())
@@ -150,7 +156,11 @@ fn taken(call: &Call, value: Value, arg: &Expr) -> Result<Value, RenderFault> {
         return Ok(value);
     }
     let help = "a secret may be written out or passed to `sh`, `json`, `option_file`";
-    Err(fault(arg.offset(), format!("{} is secret, and helper `{}` does not take secrets", shown(arg), call.helper.name()), Some(help.into())))
+    Err(fault(
+        arg.offset(),
+        format!("{} is secret, and helper `{}` does not take secrets", shown(arg), call.helper.name()),
+        Some(help.into()),
+    ))
 }
 
 fn default(call: &Call, env: Env<'_>) -> Result<Option<Value>, RenderFault> {
@@ -169,7 +179,11 @@ fn lookup(call: &Call, env: Env<'_>) -> Result<Option<Value>, RenderFault> {
     let (value, at) = (taken(call, env.value(collection)?, collection)?, taken(call, env.value(key)?, key)?);
     let mut part = String::new();
     if !write_scalar(&at, &mut part) {
-        return Err(fault(key.offset(), format!("helper `lookup`: {} is {}, and a key is a text or a number", shown(key), kind_of(&at)), None));
+        return Err(fault(
+            key.offset(),
+            format!("helper `lookup`: {} is {}, and a key is a text or a number", shown(key), kind_of(&at)),
+            None,
+        ));
     }
     if !value.is_array() && !value.is_object() {
         let message = format!("helper `lookup`: {} is {}, not a map or a list", shown(collection), kind_of(&value));
@@ -179,7 +193,9 @@ fn lookup(call: &Call, env: Env<'_>) -> Result<Option<Value>, RenderFault> {
         Some(found) => Ok(Some(found.clone())),
         None if call.optional => Ok(None),
         None => {
-            let help = value.as_object().and_then(|map| nearest(&part, map.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?")));
+            let help = value.as_object().and_then(|map| {
+                nearest(&part, map.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+            });
             Err(fault(call.offset, format!("{} has no `{part}`", shown(collection)), help))
         }
     }
@@ -215,7 +231,9 @@ fn strict(call: &Call, args: &[Value]) -> Result<(), RenderFault> {
 fn comparable(a: &Value, b: &Value) -> bool {
     let number = |text: &str| text.parse::<serde_json::Number>().is_ok();
     match (a, b) {
-        (Value::Number(_), Value::Number(_)) | (Value::String(_), Value::String(_)) | (Value::Bool(_), Value::Bool(_)) => true,
+        (Value::Number(_), Value::Number(_))
+        | (Value::String(_), Value::String(_))
+        | (Value::Bool(_), Value::Bool(_)) => true,
         (Value::Number(_), Value::String(text)) | (Value::String(text), Value::Number(_)) => number(text),
         _ => false,
     }
@@ -232,7 +250,11 @@ fn compare(helper: Helper, args: Vec<Value>) -> Result<Value, String> {
         (registry, Context::null())
     });
     let params = args.into_iter().map(Parameter::Literal).collect();
-    let call = Parameter::Subexpression(Subexpression::new(Parameter::Name(helper.name().to_owned()), params, Default::default()));
+    let call = Parameter::Subexpression(Subexpression::new(
+        Parameter::Name(helper.name().to_owned()),
+        params,
+        Default::default(),
+    ));
     let mut render = RenderContext::new(None);
     call.expand(registry, context, &mut render).map(|value| value.value().clone()).map_err(|error| error.to_string())
 }

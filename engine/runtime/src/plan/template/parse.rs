@@ -60,6 +60,7 @@ pub(super) fn parse(src: &str) -> Lowered<(Shape, Vec<Ref>)> {
         return Ok((Shape::Text(seal::clean(src).into_owned()), Vec::new()));
     }
     let places = Places::new(src);
+    places.nesting(DEPTH)?;
     let parsed = compile(src, &places)?;
     let mut lower = Lower { src, places, refs: Vec::new(), cursor: 0, frames: Vec::new(), asked: Vec::new() };
     let mut nodes = lower.template(&parsed, 0, 0)?;
@@ -89,11 +90,9 @@ fn compile(src: &str, places: &Places<'_>) -> Lowered<Parsed> {
     compiled.map_err(|error| {
         let offset = error.pos().map_or(src.len(), |(line, column)| places.byte(line, column));
         match error.reason() {
-            handlebars::TemplateErrorReason::MismatchingClosedHelper(opened, closing) => places.fault(
-                places.open(offset),
-                format!("`{{{{/{closing}}}}}` closes `{{{{#{opened}`"),
-                Some(format!("write `{{{{/{opened}}}}}`")),
-            ),
+            handlebars::TemplateErrorReason::MismatchingClosedHelper(opened, closing) => {
+                places.mismatch(places.open(offset), opened, closing)
+            }
             _ => places.explain(offset),
         }
     })
@@ -162,7 +161,10 @@ impl Lower<'_> {
 
     fn unknown_helper(&self, word: &str, at: usize) -> TemplateFault {
         let near = helpers::nearest(word, Helper::names());
-        let help = near.map_or_else(|| format!("helpers are {}", helpers::listed(Helper::names())), |near| format!("did you mean `{near}`?"));
+        let help = near.map_or_else(
+            || format!("helpers are {}", helpers::listed(Helper::names())),
+            |near| format!("did you mean `{near}`?"),
+        );
         self.places.fault(at, format!("unknown helper `{word}`"), Some(help))
     }
 
@@ -190,11 +192,12 @@ impl Lower<'_> {
     fn find(&mut self, raw: &str, at: usize) -> usize {
         let from = self.cursor.max(at);
         let part = |c: char| c.is_alphanumeric() || "-_$:.@/[]".contains(c);
-        let found = self.src.get(from..).unwrap_or_default().match_indices(raw).map(|(found, _)| from + found).find(|found| {
-            let before = self.src.get(..*found).and_then(|text| text.chars().next_back());
-            let after = self.src.get(found + raw.len()..).and_then(|text| text.chars().next());
-            !raw.is_empty() && !before.is_some_and(part) && !after.is_some_and(part)
-        });
+        let found =
+            self.src.get(from..).unwrap_or_default().match_indices(raw).map(|(found, _)| from + found).find(|found| {
+                let before = self.src.get(..*found).and_then(|text| text.chars().next_back());
+                let after = self.src.get(found + raw.len()..).and_then(|text| text.chars().next());
+                !raw.is_empty() && !before.is_some_and(part) && !after.is_some_and(part)
+            });
         if let Some(found) = found {
             self.cursor = found + raw.len();
         }
@@ -219,7 +222,14 @@ impl Lower<'_> {
         if let Some(path) = path {
             let guarded = usage.optional || self.asked.iter().any(|asked| path.starts_with(asked));
             let expression = self.places.expression(offset);
-            self.refs.push(Ref { path, expression, offset, guarded, helper: usage.helper.map(str::to_owned), plain: usage.plain });
+            self.refs.push(Ref {
+                path,
+                expression,
+                offset,
+                guarded,
+                helper: usage.helper.map(str::to_owned),
+                plain: usage.plain,
+            });
         }
         Ok(Expr::Name(Name { of, shown, offset, optional: usage.optional }))
     }
@@ -259,7 +269,11 @@ impl Lower<'_> {
             return Err(self.places.fault(at, format!("`{raw}` goes up further than there are blocks"), None));
         }
         let frames = self.frames.get(..self.frames.len() - up).unwrap_or_default();
-        if !own && up == 0 && !root && let Some(of) = block_param(frames, &names) {
+        if !own
+            && up == 0
+            && !root
+            && let Some(of) = block_param(frames, &names)
+        {
             return Ok(of);
         }
         let from_root = root || !own && names.first().is_some_and(|name| ROOTS.contains(&name.as_str()));
@@ -301,7 +315,11 @@ impl Lower<'_> {
             _ => return Err(self.unknown_block(&word, at)),
         };
         let [param] = block.params.as_slice() else {
-            return Err(self.places.fault(at, format!("`#{word}` takes one value"), Some(format!("write `{{{{#{word} NAME}}}}`"))));
+            return Err(self.places.fault(
+                at,
+                format!("`#{word}` takes one value"),
+                Some(format!("write `{{{{#{word} NAME}}}}`")),
+            ));
         };
         if !block.hash.is_empty() {
             return Err(self.places.fault(at, format!("`#{word}` takes no options"), None));
@@ -313,7 +331,13 @@ impl Lower<'_> {
         Ok(())
     }
 
-    fn bodies(&mut self, kind: Kind, over: &Expr, block: &HelperTemplate, (at, depth): (usize, usize)) -> Lowered<(Vec<Node>, Option<Vec<Node>>)> {
+    fn bodies(
+        &mut self,
+        kind: Kind,
+        over: &Expr,
+        block: &HelperTemplate,
+        (at, depth): (usize, usize),
+    ) -> Lowered<(Vec<Node>, Option<Vec<Node>>)> {
         let (asked, frames) = (self.asked.len(), self.frames.len());
         match kind {
             Kind::If => ask(over, &mut self.asked),

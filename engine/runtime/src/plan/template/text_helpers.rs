@@ -41,7 +41,8 @@ pub(super) fn join(value: &Value, separator: Option<&Value>) -> Text {
 pub(super) fn basename(value: &Value, suffix: Option<&Value>) -> Text {
     let path = scalar(value)?;
     let trimmed = path.trim_end_matches('/');
-    let name = trimmed.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(if path.is_empty() { "" } else { "/" });
+    let name =
+        trimmed.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(if path.is_empty() { "" } else { "/" });
     let suffix = suffix.map(scalar).transpose()?.unwrap_or_default();
     let short = name.strip_suffix(suffix.as_str()).filter(|short| !short.is_empty()).unwrap_or(name);
     Ok(Value::String(short.to_owned()))
@@ -77,7 +78,9 @@ pub(super) fn regex_replace(known: Option<&Regex>, args: &[Value]) -> Text {
         Some(regex) => regex,
         None => {
             let pattern = scalar(pattern)?;
-            made = Regex::new(&pattern).map_err(|error| format!("`{pattern}` is no regular expression: {}", super::helpers::first_line(&error)))?;
+            made = Regex::new(&pattern).map_err(|error| {
+                format!("`{pattern}` is no regular expression: {}", super::helpers::first_line(&error))
+            })?;
             &made
         }
     };
@@ -92,7 +95,10 @@ pub(super) fn date(value: &Value, format: Option<&Value>, zone: Option<&Value>) 
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
     let Some(moment) = moment else {
-        return Err(format!("`{}` is no moment: write RFC 3339 or milliseconds since 1970", scalar(value).unwrap_or_else(|_| kind_of(value).to_owned())));
+        return Err(format!(
+            "`{}` is no moment: write RFC 3339 or milliseconds since 1970",
+            scalar(value).unwrap_or_else(|_| kind_of(value).to_owned())
+        ));
     };
     let zone = match zone.map(scalar).transpose()? {
         None => TimeZone::UTC,
