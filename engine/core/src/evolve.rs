@@ -22,14 +22,15 @@ impl Run {
     pub fn evolve(&mut self, event: &Event) {
         if self.fits(event) {
             self.obey(event);
-            // What follows from a failure is the next event, and it may hold back who would have the slot.
-            if !matches!(
+            // A failure may hold back who would have the slot, once all that follows from it is decided.
+            let follows = matches!(
                 event,
                 Event::Ended {
                     outcome: Outcome::Failed(_),
                     ..
                 }
-            ) {
+            );
+            if !follows && self.due.is_empty() {
                 self.promote();
             }
         }
@@ -135,7 +136,10 @@ impl Run {
     }
 
     fn begin(&mut self, id: AttemptId) {
-        if self.is_current(id) && self.node(id.node).state == State::Queued && !planted!(BegunIgnored) {
+        if self.is_current(id)
+            && self.node(id.node).state == State::Queued
+            && !planted!(BegunIgnored)
+        {
             self.set(id.node, State::Flying(Flight::Running));
         }
     }
@@ -199,7 +203,6 @@ impl Run {
                 && matches!(node.state, State::Flying(_) | State::Asked | State::Queued)
         })
     }
-
 }
 
 /// How a node ends whose block ended so.

@@ -191,8 +191,8 @@ impl Run {
         change(&mut self.nodes[id.index()]);
         let after = self.node(id).clone();
         // Only these states put a node into queues that more than the state decides on.
-        let same = before.state == after.state
-            && !matches!(after.state, State::Pending | State::Ready);
+        let same =
+            before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
         if !same {
             self.leave(id, &before);
             self.enter(id);
@@ -201,11 +201,12 @@ impl Run {
         if self.want(id) != want && !planted!(WantUntold) {
             self.changed.insert(id);
         }
-        let down = !matches!(
-            after.state,
-            State::Flying(Flight::Serving) | State::Done(_)
-        );
-        if before.state == State::Flying(Flight::Serving) && after.flags.told && down && !planted!(ServiceGoneUnnoticed) {
+        let down = !matches!(after.state, State::Flying(Flight::Serving) | State::Done(_));
+        if before.state == State::Flying(Flight::Serving)
+            && after.flags.told
+            && down
+            && !planted!(ServiceGoneUnnoticed)
+        {
             self.take_back(id);
         }
         self.news.push_back(id);

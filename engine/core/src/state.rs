@@ -170,11 +170,7 @@ impl Node {
         Share {
             live: !(done || serving || self.is_blocked())
                 && !(planted!(AskedIsOver) && self.state == State::Asked),
-            busy: !serving
-                && matches!(
-                    self.state,
-                    State::Flying(_) | State::Judged | State::Open
-                ),
+            busy: !serving && matches!(self.state, State::Flying(_) | State::Judged | State::Open),
             begun: !(done || serving || self.is_blocked())
                 && (self.has_begun() || self.state == State::Open),
             serving,
@@ -284,5 +280,15 @@ impl Kind {
             }
             | Self::Block { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Node;
+
+    #[test]
+    fn a_node_is_small() {
+        assert!(size_of::<Node>() <= 96, "{}", size_of::<Node>());
     }
 }
