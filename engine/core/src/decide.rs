@@ -1,6 +1,7 @@
 //! Decisions that follow from the state and the time: what opens, what ends, and who may start.
 //! Unaware of inputs. `decide` is called until it has nothing to say; each answer is bounded by what has changed.
 
+use crate::bug::planted;
 use crate::event::{AttemptId, Event, Final, NodeId, RunState};
 use crate::evolve::final_of;
 use crate::gate::Answer;
@@ -56,7 +57,7 @@ impl Run {
         if !due.is_empty() {
             return due;
         }
-        if self.paused.is_some() || self.draining {
+        if (self.paused.is_some() && !planted!(PauseIgnored)) || self.draining {
             Vec::new()
         } else {
             self.admit()
@@ -198,9 +199,10 @@ impl Room<'_> {
 
     fn has_slot(&self, id: LaneId, taken: u32) -> bool {
         let lane = self.run.lanes.get(id);
-        lane.limit.is_none_or(|(_, limit)| taken < limit)
+        (lane.limit.is_none_or(|(_, limit)| taken < limit) || planted!(LimitIgnored))
             && lane.pools.iter().all(|(pool, units)| {
-                self.used[pool.index()] + units <= self.run.plan.pools[pool.index()].size
+                planted!(PoolsIgnored)
+                    || self.used[pool.index()] + units <= self.run.plan.pools[pool.index()].size
             })
     }
 
@@ -247,7 +249,10 @@ impl Room<'_> {
                 self.settling.push(*gate);
             }
         }
-        let attempt = self.run.node(node).attempts + 1;
+        let attempt = match self.run.node(node).attempts {
+            1 if planted!(NumberReused) => 1,
+            attempts => attempts + 1,
+        };
         self.events.push(Event::Ordered {
             id: AttemptId { node, attempt },
         });

@@ -1,6 +1,7 @@
 //! `evolve`: an event happens, and the run obeys.
 //! Unaware of clocks and of reasons. Total: an event that does not fit changes nothing, since a journal must load for ever.
 
+use crate::bug::planted;
 use crate::event::{AttemptId, Event, Final, NodeId, Outcome, RunState};
 use crate::plan::Plan;
 use crate::run::Run;
@@ -21,14 +22,15 @@ impl Run {
     pub fn evolve(&mut self, event: &Event) {
         if self.fits(event) {
             self.obey(event);
-            // What follows from a failure is the next event, and it may hold back who would have the slot.
-            if !matches!(
+            // A failure may hold back who would have the slot, once all that follows from it is decided.
+            let follows = matches!(
                 event,
                 Event::Ended {
                     outcome: Outcome::Failed(_),
                     ..
                 }
-            ) {
+            );
+            if !follows && self.due.is_empty() {
                 self.promote();
             }
         }
@@ -86,7 +88,10 @@ impl Run {
             Event::Paused { reason } => self.paused = Some(reason.clone()),
             Event::Unpaused => self.paused = None,
             Event::Marked { node, verdict, .. } => self.mark(*node, *verdict),
-            Event::Replanned { kept } => kept.iter().for_each(|event| self.evolve(event)),
+            Event::Replanned { kept } => {
+                self.replan(Arc::clone(&self.plan));
+                kept.iter().for_each(|event| self.evolve(event));
+            }
             Event::Finished { state } => {
                 self.finished = Some(*state);
                 self.set(NodeId::RUN, State::Done(final_of(*state)));
@@ -131,7 +136,10 @@ impl Run {
     }
 
     fn begin(&mut self, id: AttemptId) {
-        if self.is_current(id) && self.node(id.node).state == State::Queued {
+        if self.is_current(id)
+            && self.node(id.node).state == State::Queued
+            && !planted!(BegunIgnored)
+        {
             self.set(id.node, State::Flying(Flight::Running));
         }
     }
@@ -195,7 +203,6 @@ impl Run {
                 && matches!(node.state, State::Flying(_) | State::Asked | State::Queued)
         })
     }
-
 }
 
 /// How a node ends whose block ended so.

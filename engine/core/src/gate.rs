@@ -1,6 +1,7 @@
 //! Admission through gates: readings, `hold`, `settle` and the longest wait.
 //! Unaware of what is measured. Nothing here is journaled: an admission is the `Ordered` event that follows from it.
 
+use crate::bug::planted;
 use crate::event::AttemptId;
 use crate::plan::Gate;
 
@@ -63,7 +64,7 @@ impl GateState {
 
     /// An attempt was admitted.
     pub(crate) fn admitted(&mut self, gate: &Gate, now: u64, id: AttemptId) {
-        if gate.settle_ms > 0 {
+        if gate.settle_ms > 0 && !planted!(SettleIgnored) {
             self.settling = Some((id, now.saturating_add(gate.settle_ms)));
             self.reading = None;
         }
@@ -94,7 +95,7 @@ impl GateState {
         let lasted =
             |since: Option<u64>, long: u64| since.is_some_and(|s| now.saturating_sub(s) >= long);
         if reading.holds {
-            if lasted(self.holds_since, gate.hold_ms) {
+            if lasted(self.holds_since, gate.hold_ms) || planted!(HoldIgnored) {
                 Answer::Admit
             } else {
                 Answer::Wait

@@ -2,6 +2,7 @@
 //! Unaware of effects. Every refusal has one reason; a stale report is refused as a value and never an error.
 
 use crate::Want;
+use crate::bug::planted;
 use crate::event::{
     AttemptId, Event, Failure, FailureClass, Final, Found, NodeId, Outcome, Verdict,
 };
@@ -210,7 +211,7 @@ impl Run {
         let fits = expected
             .iter()
             .any(|flight| node.state == State::Flying(*flight));
-        if fits && node.attempts == id.attempt {
+        if fits && (node.attempts == id.attempt || planted!(StaleReport)) {
             Ok(())
         } else {
             Err(Refusal::Stale)
@@ -283,7 +284,7 @@ impl Run {
             .unwrap_or_default();
         let tries = node.tries + 1;
         let allowed = match grace {
-            Grace::None => retry.attempts,
+            Grace::None => retry.attempts + u32::from(planted!(RetryOffByOne)),
             // A lost attempt uses one up, but the one that was lost is always followed by another.
             Grace::Lost => retry.attempts.max(2),
         };
@@ -296,7 +297,7 @@ impl Run {
                 outputs: None,
             };
         }
-        let pause = if grace == Grace::Lost {
+        let pause = if grace == Grace::Lost || planted!(BackoffIgnored) {
             0
         } else {
             pause(&retry, id, tries)
@@ -335,11 +336,15 @@ impl Run {
             hint,
         };
         Ok(match on_lost {
-            None | Some((OnLost::Rerun, _)) => {
+            None | Some((OnLost::Rerun, _)) if !planted!(LostIsFailed) => {
                 let failure = failure("the attempt was lost and runs again".into(), None);
                 self.ended(id, Outcome::Failed(Box::new(failure)), None, Grace::Lost)
             }
-            Some((OnLost::Fail, look_at)) => {
+            None | Some((OnLost::Rerun | OnLost::Fail, _)) => {
+                let look_at = match on_lost {
+                    Some((_, look_at)) => look_at,
+                    None => String::new(),
+                };
                 let failure = failure(
                     "the attempt was lost and nobody can know its outcome".into(),
                     Some(look_at),
@@ -473,6 +478,9 @@ fn may_repeat(retry: &Retry, failure: &Failure) -> bool {
         RetryClass::Transient => failure.class == FailureClass::Transient,
         RetryClass::Permanent => failure.class == FailureClass::Permanent,
     };
+    if planted!(PermanentRepeated) {
+        return true;
+    }
     if retry.not_on.iter().any(is) {
         return false;
     }

@@ -3,6 +3,10 @@
 //! The rule: `handle` decides and changes nothing, `evolve` obeys and decides nothing.
 
 pub mod address;
+#[cfg(not(feature = "planted-bugs"))]
+mod bug;
+#[cfg(feature = "planted-bugs")]
+pub mod bug;
 mod check;
 mod decide;
 mod desired;
@@ -15,6 +19,7 @@ mod lookup;
 mod opening;
 pub mod plan;
 mod rebuild;
+pub mod replan;
 mod run;
 mod state;
 mod turns;

@@ -1,6 +1,7 @@
 //! A resume, a person's verdict: what failed has a new chance, and everything derived is derived afresh.
 //! Unaware of decisions.
 
+use crate::bug::planted;
 use crate::desired::Want;
 use crate::event::{AttemptId, Final, NodeId, RunState, Verdict};
 use crate::lanes::Lanes;
@@ -29,7 +30,12 @@ impl Run {
         self.finished = None;
         self.afresh(|run| {
             for node in &mut run.nodes {
-                node.tries = 0;
+                if !planted!(BudgetKept) {
+                    node.tries = 0;
+                }
+                if planted!(FlightForgotten) && matches!(node.state, State::Flying(_)) {
+                    node.state = State::Pending;
+                }
                 if node.state == State::Flying(Flight::Serving) {
                     node.state = State::Flying(Flight::Running);
                 }
@@ -92,12 +98,14 @@ impl Run {
         let Some(container) = node.opened else {
             let again = match node.state {
                 State::Done(Final::Failed | Final::Cancelled) => chance == Chance::New,
-                State::Ready | State::Backoff(_) | State::Queued | State::Judged => true,
+                State::Ready | State::Backoff(_) | State::Queued => true,
+                State::Judged => !planted!(JudgedLeft),
                 State::Pending
                 | State::Flying(_)
                 | State::Asked
                 | State::Open
-                | State::Done(Final::Succeeded | Final::Skipped) => false,
+                | State::Done(Final::Skipped) => false,
+                State::Done(Final::Succeeded) => planted!(DoneRunsAgain),
             };
             if again {
                 node.unorder();
@@ -187,7 +195,7 @@ impl Run {
         )
     }
 
-    fn main_done(&self, id: ContainerId) -> bool {
+    pub(crate) fn main_done(&self, id: ContainerId) -> bool {
         self.parts(id).0.map(NodeId).all(|id| {
             // A service is stopped and started again all the time; only its failure counts.
             let service = self.step_of(id).is_some_and(|step| step.background);
@@ -208,7 +216,7 @@ impl Run {
     /// A block whose steps are not all done forgets its `finally`, and starts its services again.
     fn begin_again(&mut self, id: ContainerId) {
         let (main, all) = self.parts(id);
-        if self.is_closing(id) && !self.main_done(id) {
+        if self.is_closing(id) && !self.main_done(id) && !planted!(FinallyOnce) {
             for node in main.end..all.end {
                 self.restart(NodeId(node));
             }
@@ -227,7 +235,7 @@ impl Run {
     }
 
     /// Something is in flight for it or inside it.
-    fn flies(&self, id: NodeId) -> bool {
+    pub(crate) fn flies(&self, id: NodeId) -> bool {
         let inside = self.node(id).opened.map(|inside| self.parts(inside).1);
         matches!(self.node(id).state, State::Flying(_))
             || inside.is_some_and(|mut nodes| nodes.any(|node| self.flies(NodeId(node))))

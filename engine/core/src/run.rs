@@ -2,6 +2,7 @@
 //! Unaware of decisions; `evolve` calls in here. One function, `set`, makes every transition and keeps the tallies, the
 //! lanes, the queues and the list of changed wants in step, so that no caller can forget one.
 
+use crate::bug::planted;
 use crate::desired::Want;
 use crate::event::{AttemptId, Final, NodeId, RunState, UnitState};
 use crate::gate::GateState;
@@ -124,6 +125,7 @@ impl Run {
     pub(crate) fn allowed(&self, id: NodeId) -> bool {
         self.step_of(id)
             .is_some_and(|step| step.allow_failure && self.node(id).item.is_none())
+            && !planted!(AllowedFails)
     }
 
     /// Adds nodes to a new container.
@@ -189,21 +191,22 @@ impl Run {
         change(&mut self.nodes[id.index()]);
         let after = self.node(id).clone();
         // Only these states put a node into queues that more than the state decides on.
-        let same = before.state == after.state
-            && !matches!(after.state, State::Pending | State::Ready);
+        let same =
+            before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
         if !same {
             self.leave(id, &before);
             self.enter(id);
         }
         self.count(id, &before, &after);
-        if self.want(id) != want {
+        if self.want(id) != want && !planted!(WantUntold) {
             self.changed.insert(id);
         }
-        let down = !matches!(
-            after.state,
-            State::Flying(Flight::Serving) | State::Done(_)
-        );
-        if before.state == State::Flying(Flight::Serving) && after.flags.told && down {
+        let down = !matches!(after.state, State::Flying(Flight::Serving) | State::Done(_));
+        if before.state == State::Flying(Flight::Serving)
+            && after.flags.told
+            && down
+            && !planted!(ServiceGoneUnnoticed)
+        {
             self.take_back(id);
         }
         self.news.push_back(id);
@@ -237,7 +240,8 @@ impl Run {
             let dependent = self.sibling(owner, *dependent);
             self.change(dependent, |node| {
                 node.missing += 1;
-                if node.waits() {
+                // A pause goes on; whoever ends it sees that a need is missing.
+                if node.waits() && !matches!(node.state, State::Backoff(_)) {
                     node.unorder();
                     node.state = State::Pending;
                 }
@@ -274,7 +278,9 @@ impl Run {
             }
             State::Flying(_) => {
                 let lane = self.lane(id);
-                self.lanes.give_back(lane);
+                if !planted!(SlotKept) {
+                    self.lanes.give_back(lane);
+                }
                 self.flying.remove(&id);
             }
             State::Pending | State::Asked | State::Judged | State::Open | State::Done(_) => {}
@@ -340,7 +346,7 @@ impl Run {
         } else {
             step.resolve
         };
-        asked && !node.flags.resolved
+        asked && !node.flags.resolved && !(planted!(ItemUnresolved) && node.item.is_some())
     }
 
     /// Its container is open and has come to it: a step of `finally` waits for the others, an item of a group for its
@@ -361,6 +367,9 @@ impl Run {
 
     /// Too many of its siblings have failed, and it has not begun.
     pub(crate) fn held(&self, id: NodeId) -> bool {
+        if planted!(HeldFanStarts) {
+            return false;
+        }
         let mut id = id;
         loop {
             let node = self.node(id);
@@ -395,7 +404,8 @@ impl Run {
 
     /// The run is being cancelled, and this node with it.
     pub(crate) fn stopping(&self, id: NodeId) -> bool {
-        self.cancels > 1 || (self.cancels > 0 && !self.node(id).flags.closing)
+        let closing = self.node(id).flags.closing && !planted!(CancelStopsFinally);
+        self.cancels > 1 || (self.cancels > 0 && !closing)
     }
 
     pub(crate) fn lane(&mut self, id: NodeId) -> LaneId {
@@ -418,7 +428,8 @@ impl Run {
         let node = self.node(id);
         let (owner, step) = (node.owner, node.step);
         let ended = matches!(node.state, State::Done(_) | State::Flying(Flight::Serving))
-            || node.is_blocked();
+            || node.is_blocked()
+            || planted!(NeedMetAtStart) && matches!(node.state, State::Flying(_));
         if node.flags.told || !ended || node.item.is_some() {
             return;
         }
@@ -434,12 +445,13 @@ impl Run {
     fn hear(&mut self, dependent: NodeId, ended: NodeId, kind: NeedKind) {
         let node = self.node(ended);
         let failed = node.is_blocked()
+            || planted!(SkipIsFailure) && node.state == State::Done(Final::Skipped)
             || matches!(node.state, State::Done(Final::Failed | Final::Cancelled))
                 && !self.allowed(ended);
         let without_output = node.state != State::Done(Final::Succeeded);
         let serving = node.state == State::Flying(Flight::Serving);
         match kind {
-            NeedKind::Success | NeedKind::Output if failed => {
+            NeedKind::Success | NeedKind::Output if failed && !planted!(FailureMeetsNeed) => {
                 if !self.node(dependent).flags.blocked {
                     self.change(dependent, |n| {
                         n.flags.blocked = true;
@@ -450,13 +462,14 @@ impl Run {
                     });
                 }
             }
-            NeedKind::Output if without_output && !serving => {
+            NeedKind::Output if without_output && !serving && !planted!(StarvedRuns) => {
                 self.change(dependent, |n| {
                     n.missing -= 1;
                     n.flags.starved = true;
                 });
                 self.activate(dependent);
             }
+            NeedKind::End if failed && planted!(EndIsSuccess) => {}
             NeedKind::Success | NeedKind::Output | NeedKind::End => {
                 self.change(dependent, |n| n.missing -= 1);
                 self.activate(dependent);
@@ -572,7 +585,8 @@ impl Run {
     /// A service that has been ready, in a block with nothing left to do.
     pub(crate) fn needless(&self, id: NodeId) -> bool {
         let node = self.node(id);
-        node.serves()
+        !planted!(ServiceKept)
+            && node.serves()
             && self
                 .containers
                 .get(node.owner.index())
@@ -584,7 +598,9 @@ impl Run {
         match &container.kind {
             Kind::Fan { .. } => true,
             Kind::Block { block, closing } => {
-                closing.is_some() || self.plan.blocks[block.index()].finally.is_empty()
+                closing.is_some()
+                    || self.plan.blocks[block.index()].finally.is_empty()
+                    || planted!(FinallyAfterSuccessOnly) && container.tally.failed > 0
             }
         }
     }

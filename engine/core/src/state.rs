@@ -1,6 +1,7 @@
 //! What a run remembers: nodes, the containers they belong to, and how each stands.
 //! Unaware of why anything changes. Wrong combinations cannot be written down: data lives in the state it belongs to.
 
+use crate::bug::planted;
 use crate::event::{Final, NodeId, RunState, UnitState};
 use crate::plan::{BlockId, Limit, StepId};
 
@@ -167,12 +168,9 @@ impl Node {
         let serving = self.serves();
         let done = matches!(self.state, State::Done(_));
         Share {
-            live: !(done || serving || self.is_blocked()),
-            busy: !serving
-                && matches!(
-                    self.state,
-                    State::Flying(_) | State::Judged | State::Open
-                ),
+            live: !(done || serving || self.is_blocked())
+                && !(planted!(AskedIsOver) && self.state == State::Asked),
+            busy: !serving && matches!(self.state, State::Flying(_) | State::Judged | State::Open),
             begun: !(done || serving || self.is_blocked())
                 && (self.has_begun() || self.state == State::Open),
             serving,
@@ -282,5 +280,15 @@ impl Kind {
             }
             | Self::Block { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Node;
+
+    #[test]
+    fn a_node_is_small() {
+        assert!(size_of::<Node>() <= 96, "{}", size_of::<Node>());
     }
 }

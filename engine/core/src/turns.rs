@@ -1,6 +1,7 @@
 //! Ends of nodes and what they do to their siblings: turns of items, too many failures, a cancel.
 //! Unaware of decisions; only events come here.
 
+use crate::bug::planted;
 use crate::event::{Final, NodeId};
 use crate::run::Run;
 use crate::state::{ContainerId, Kind, State};
@@ -31,7 +32,7 @@ impl Run {
 
     fn end_turn(&mut self, fan: ContainerId) {
         if let Kind::Fan { turns, .. } = &mut self.containers[fan.index()].kind {
-            *turns = turns.saturating_sub(1);
+            *turns = turns.saturating_sub(u32::from(!planted!(TurnKept)));
         }
         self.offer(fan);
     }
@@ -63,7 +64,10 @@ impl Run {
             let item = *order.get(*cursor as usize)?;
             *cursor += 1;
             let id = NodeId(first.0.saturating_add(item));
-            let node = self.nodes.get(id.index()).filter(|_| item < container.count)?;
+            let node = self
+                .nodes
+                .get(id.index())
+                .filter(|_| item < container.count)?;
             if !matches!(node.state, State::Done(_)) && !node.flags.turn {
                 *turns += 1;
                 return Some(id);
@@ -74,7 +78,9 @@ impl Run {
 
     pub(crate) fn cancel(&mut self) {
         self.cancels += 1;
-        self.withdraw_idle();
+        if !planted!(CancelForgetsQueues) {
+            self.withdraw_idle();
+        }
         self.changed.extend(self.flying.iter().copied());
         for id in 0..self.containers.len() as u32 {
             self.look_at_container(ContainerId(id));
@@ -108,4 +114,3 @@ impl Run {
         }
     }
 }
-
