@@ -66,8 +66,6 @@ pub enum Command {
     Schema,
     /// Print completions for a shell
     Completions(Completions),
-    /// Take a process that somebody started by hand into a run
-    Adopt(Adopt),
     /// Remove old runs and their logs
     Prune(Prune),
 }
@@ -280,18 +278,6 @@ pub struct Steps {
 pub struct Completions {
     /// The shell
     pub shell: clap_complete::Shell,
-}
-
-/// `adopt RUN STEP --pid PID`
-#[derive(Debug, Args)]
-pub struct Adopt {
-    /// The run
-    pub run: String,
-    /// The step
-    pub step: String,
-    /// The process
-    #[arg(long, value_parser = clap::value_parser!(i32).range(2..))]
-    pub pid: i32,
 }
 
 /// `prune --keep AGE`

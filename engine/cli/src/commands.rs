@@ -1,7 +1,6 @@
 //! The commands: each a function from settings and arguments to an exit code.
 //! Unaware of how arguments are read.
 
-pub mod adopt;
 pub mod attach;
 pub mod check;
 pub mod completions;
@@ -9,7 +8,6 @@ pub mod drive;
 pub mod explain;
 pub mod host;
 pub mod logs;
-pub mod mark;
 pub mod prune;
 pub mod resume;
 pub mod run;
@@ -18,11 +16,14 @@ pub mod schema;
 pub mod status;
 pub mod steer;
 pub mod steps;
+pub mod survey;
+pub mod which;
 pub mod why;
 
-use crate::args::settings::{NoStateDir, Settings};
+use crate::args::settings::{NoStateDir, Settings, Terminal, World};
 use crate::args::{Cli, Command};
 use crate::exit::Exit;
+use crate::out;
 use std::fmt;
 
 /// Why a command stopped before its work was done.
@@ -66,29 +67,46 @@ impl From<NoStateDir> for Stop {
 /// What a command gives back.
 pub type Ending = Result<Exit, Stop>;
 
-/// Does what the command line says.
+/// Does what the command line says. Only commands that keep or read runs need a place for them.
 ///
 /// # Errors
 /// Why the command stopped.
-pub fn dispatch(cli: &Cli, settings: &Settings) -> Ending {
+pub fn dispatch(cli: &Cli, world: &World) -> Ending {
+    let settings = || Settings::new(cli.state_dir.as_deref(), world).map_err(Stop::from);
     match &cli.command {
-        Command::Run(args) => run::run(settings, args),
-        Command::Resume(args) => resume::resume(settings, args),
-        Command::Check(args) => check::check(settings, args),
-        Command::Explain(args) => explain::explain(settings, args),
-        Command::Runs(args) => runs::runs(settings, args),
-        Command::Status(args) => status::status(settings, args),
-        Command::Logs(args) => logs::logs(settings, args),
-        Command::Cancel(args) => steer::cancel(settings, args),
-        Command::Pause(args) => steer::pause(settings, args),
-        Command::Unpause(args) => steer::unpause(settings, args),
-        Command::Mark(args) => mark::mark(settings, args),
-        Command::Attach(args) => attach::attach(settings, args),
-        Command::Why(args) => why::why(settings, args),
-        Command::Steps(args) => steps::steps(settings, args),
-        Command::Schema => schema::schema(settings),
+        Command::Run(args) => run::run(&settings()?, args),
+        Command::Resume(args) => resume::resume(&settings()?, args),
+        Command::Check(args) => check::check(Terminal::of(world), args),
+        Command::Explain(args) => explain::explain(&settings()?, args),
+        Command::Runs(args) => runs::runs(&settings()?, args),
+        Command::Status(args) => status::status(&settings()?, args),
+        Command::Logs(args) => logs::logs(&settings()?, args),
+        Command::Cancel(args) => steer::cancel(&settings()?, args),
+        Command::Pause(args) => steer::pause(&settings()?, args),
+        Command::Unpause(args) => steer::unpause(&settings()?, args),
+        Command::Mark(args) => steer::mark(&settings()?, args),
+        Command::Attach(args) => attach::attach(&settings()?, args),
+        Command::Why(args) => why::why(&settings()?, args),
+        Command::Steps(args) => steps::steps(args),
+        Command::Schema => schema::schema(),
         Command::Completions(args) => completions::completions(args),
-        Command::Adopt(args) => adopt::adopt(settings, args),
-        Command::Prune(args) => prune::prune(settings, args),
+        Command::Prune(args) => prune::prune(&settings()?, args),
     }
+}
+
+/// A value as JSON, on one line.
+///
+/// # Errors
+/// When it cannot be written as JSON, which is a fault of flowrun.
+pub fn json(value: &impl serde::Serialize) -> Result<String, Stop> {
+    let text = serde_json::to_string(value);
+    text.map(|text| text + "\n").map_err(|error| Stop::new(Exit::Failed, format!("cannot write JSON: {error}")))
+}
+
+/// Writes data to standard output.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(text: &str) -> Result<(), Stop> {
+    out::data(text).map_err(|error| Stop::new(Exit::Failed, format!("cannot write to standard output: {error}")))
 }

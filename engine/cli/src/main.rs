@@ -8,7 +8,7 @@ mod out;
 mod screen;
 mod tables;
 
-use crate::args::settings::{Settings, World};
+use crate::args::settings::World;
 use crate::exit::Exit;
 use std::process::ExitCode;
 
@@ -21,10 +21,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error).into(),
     };
-    let ending = Settings::new(cli.state_dir.as_deref(), &World::of_this_process())
-        .map_err(commands::Stop::from)
-        .and_then(|settings| commands::dispatch(&cli, &settings));
-    match ending {
+    match commands::dispatch(&cli, &World::of_this_process()) {
         Ok(exit) => exit.into(),
         Err(stop) => {
             out::say(&stop.to_string());

@@ -101,6 +101,7 @@ pub fn status(view: &StatusView, look: &Look) -> String {
         Line::default().add(Paint::Dim, times(view, look)),
     ];
     lines.extend(params(&view.params).map(|params| Line::default().add(Paint::Dim, format!("params: {params}"))));
+    lines.extend(view.paused.iter().map(|why| Line::default().add(Paint::Held, format!("paused: {why}"))));
     lines.push(Line::default());
     lines.extend(step_lines(view, look));
     look.write(&lines)

@@ -29,6 +29,8 @@ pub struct Terminal {
     pub color_err: bool,
     /// Colours may be used on standard output.
     pub color_out: bool,
+    /// Columns of standard output; none where it is no terminal.
+    pub columns: Option<usize>,
     /// Characters outside of ASCII are understood.
     pub unicode: bool,
 }
@@ -45,6 +47,7 @@ pub struct World {
     root: bool,
     stderr_terminal: bool,
     stdout_terminal: bool,
+    columns: Option<usize>,
     environment: BTreeMap<String, String>,
 }
 
@@ -63,6 +66,7 @@ impl World {
             root: rustix::process::geteuid().is_root(),
             stderr_terminal: std::io::stderr().is_terminal(),
             stdout_terminal: std::io::stdout().is_terminal(),
+            columns: columns(),
             environment: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
@@ -88,19 +92,28 @@ impl Settings {
     /// # Errors
     /// When nothing says where the state directory is.
     pub fn new(state_dir: Option<&Path>, world: &World) -> Result<Self, NoStateDir> {
-        let dumb = world.term.as_ref().is_none_or(|term| term == "dumb");
-        let color = world.no_color.is_none() && !dumb;
         Ok(Self {
             state_dir: StateDir(place(state_dir, world)?),
             state_dir_named: state_dir.is_some(),
             environment: world.environment.clone(),
-            terminal: Terminal {
-                live: world.stderr_terminal && !dumb,
-                color_err: world.stderr_terminal && color,
-                color_out: world.stdout_terminal && color,
-                unicode: world.locale.as_ref().is_some_and(|locale| is_utf8(&locale.to_string_lossy())),
-            },
+            terminal: Terminal::of(world),
         })
+    }
+}
+
+impl Terminal {
+    /// The terminal of a world; commands that keep no state need nothing else.
+    #[must_use]
+    pub fn of(world: &World) -> Self {
+        let dumb = world.term.as_ref().is_none_or(|term| term == "dumb");
+        let color = world.no_color.is_none() && !dumb;
+        Self {
+            live: world.stderr_terminal && !dumb,
+            color_err: world.stderr_terminal && color,
+            color_out: world.stdout_terminal && color,
+            columns: world.columns,
+            unicode: world.locale.as_ref().is_some_and(|locale| is_utf8(&locale.to_string_lossy())),
+        }
     }
 }
 
@@ -118,6 +131,12 @@ fn place(named: Option<&Path>, world: &World) -> Result<PathBuf, NoStateDir> {
     let xdg = world.xdg_state_home.as_ref().map(PathBuf::from).filter(|dir| dir.is_absolute());
     let home = || world.home.as_ref().map(|home| PathBuf::from(home).join(".local/state"));
     xdg.or_else(home).map(|dir| dir.join("flowrun")).ok_or(NoStateDir)
+}
+
+/// The columns of standard output; a terminal that does not tell has none to keep to.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 fn is_utf8(locale: &str) -> bool {

@@ -69,7 +69,6 @@ fn every_command_is_understood() {
         "steps shell",
         "schema",
         "completions bash",
-        "adopt 7f dump --pid 4711",
     ];
     for line in lines {
         command(line);
@@ -95,7 +94,7 @@ fn an_unknown_command_gets_the_nearest_word_and_the_way_to_a_plan() {
 
 #[test]
 fn commands_that_do_not_exist_yet_are_not_offered() {
-    for word in ["graph", "gates", "gate", "leftovers", "undo", "overdue", "approve", "test", "new", "serve"] {
+    for word in ["graph", "adopt", "gates", "gate", "leftovers", "undo", "overdue", "approve", "test", "new", "serve"] {
         assert!(complaint(word).contains("no such command"), "{word}");
     }
 }
@@ -115,8 +114,6 @@ fn each_wrong_usage_says_what_is_wrong() {
         ("mark 7f a done", "--because"),
         ("mark 7f a maybe --because x", "done, skip, redo"),
         ("why 7f", "ADDRESS"),
-        ("adopt 7f dump", "--pid"),
-        ("adopt 7f dump --pid 1", "--pid"),
         ("prune", "--keep"),
         ("prune --keep soon", "30d"),
         ("prune --keep -3d", "-3"),

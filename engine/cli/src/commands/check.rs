@@ -1,9 +1,9 @@
 //! `flowrun check`: all that can be known about plans without running them.
 //! Unaware of how arguments are read.
 
-use super::{Ending, Stop, drive};
+use super::{Ending, drive, print};
 use crate::args::Check;
-use crate::args::settings::Settings;
+use crate::args::settings::Terminal;
 use crate::exit::Exit;
 use crate::out;
 use flowrun_engine::plan;
@@ -12,7 +12,7 @@ use flowrun_engine::plan;
 ///
 /// # Errors
 /// Why it stopped.
-pub fn check(settings: &Settings, args: &Check) -> Ending {
+pub fn check(terminal: Terminal, args: &Check) -> Ending {
     let registry = flowrun_steps::registry();
     let mut findings = Vec::new();
     let mut exit = Exit::Succeeded;
@@ -25,7 +25,7 @@ pub fn check(settings: &Settings, args: &Check) -> Ending {
             findings.extend(loaded.diagnostics.iter().map(|finding| finding.to_json(&loaded.sources)));
             continue;
         }
-        drive::print_findings(settings, &loaded);
+        drive::print_findings(terminal, &loaded);
         if let Some(plan) = &loaded.plan {
             let steps = plan.steps.len();
             out::say(&format!("{}: {steps} {}, no errors", path.display(), if steps == 1 { "step" } else { "steps" }));
@@ -33,8 +33,7 @@ pub fn check(settings: &Settings, args: &Check) -> Ending {
     }
     if args.json {
         let text = serde_json::Value::Array(findings).to_string();
-        out::data(&format!("{text}\n"))
-            .map_err(|error| Stop::new(Exit::Failed, format!("cannot write the findings: {error}")))?;
+        print(&format!("{text}\n"))?;
     }
     Ok(exit)
 }

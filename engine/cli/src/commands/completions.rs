@@ -1,10 +1,9 @@
 //! `flowrun completions`: what a shell needs to complete flowrun's words.
 //! Unaware of runs.
 
-use super::{Ending, Stop};
+use super::{Ending, print};
 use crate::args::{Cli, Completions};
 use crate::exit::Exit;
-use crate::out;
 use clap::CommandFactory;
 
 /// Prints completions for a shell.
@@ -12,7 +11,7 @@ use clap::CommandFactory;
 /// # Errors
 /// When they cannot be written.
 pub fn completions(args: &Completions) -> Ending {
-    out::data(&script(args.shell)).map_err(|error| Stop::new(Exit::Failed, format!("cannot write the completions: {error}")))?;
+    print(&script(args.shell))?;
     Ok(Exit::Succeeded)
 }
 

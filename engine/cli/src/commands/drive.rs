@@ -2,7 +2,7 @@
 //! Unaware of how a run is prepared.
 
 use super::{Ending, Stop};
-use crate::args::settings::Settings;
+use crate::args::settings::{Settings, Terminal};
 use crate::exit::Exit;
 use crate::out;
 use crate::screen::ending::Names;
@@ -42,9 +42,9 @@ pub fn prologue(settings: &Settings) -> Result<Prologue, Stop> {
 }
 
 /// Prints what is wrong or remarkable in a plan, on standard error.
-pub fn print_findings(settings: &Settings, loaded: &Loaded) {
+pub fn print_findings(terminal: Terminal, loaded: &Loaded) {
     for diagnostic in &loaded.diagnostics {
-        out::say(&rendered(settings.terminal.color_err, diagnostic, loaded));
+        out::say(&rendered(terminal.color_err, diagnostic, loaded));
     }
     let errors = loaded.diagnostics.iter().filter(|finding| finding.severity == Severity::Error).count();
     if errors > 0 {
@@ -132,7 +132,10 @@ pub fn remember(settings: &Settings, run: &RunDir) {
 /// How flowrun is to be called to find this run again.
 pub fn called(settings: &Settings) -> String {
     if settings.state_dir_named {
-        format!("flowrun --state-dir {}", settings.state_dir.0.display())
+        let dir = settings.state_dir.0.to_string_lossy();
+        // A path with a NUL cannot be given to anybody.
+        let dir = shlex::try_quote(&dir).unwrap_or(std::borrow::Cow::Borrowed(&dir));
+        format!("flowrun --state-dir {dir}")
     } else {
         "flowrun".to_owned()
     }

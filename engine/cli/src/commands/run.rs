@@ -20,7 +20,7 @@ use std::path::Path;
 pub fn run(settings: &Settings, args: &Run) -> Ending {
     let prologue = drive::prologue(settings)?;
     let loaded = plan::load(&args.plan, &prologue.registry);
-    drive::print_findings(settings, &loaded);
+    drive::print_findings(settings.terminal, &loaded);
     let pins = pins(&loaded);
     let Some(plan) = loaded.plan else { return Ok(Exit::Usage) };
     let given = given(&args.params, &prologue.cwd)?;

@@ -2,14 +2,12 @@
 //! Unaware of how arguments are read.
 
 use super::{Ending, Stop};
-use crate::args::settings::Settings;
 use crate::exit::Exit;
 
 /// Prints the schema.
 ///
 /// # Errors
 /// Why it stopped.
-pub fn schema(settings: &Settings) -> Ending {
-    let _ = settings;
+pub fn schema() -> Ending {
     Err(Stop::new(Exit::Usage, "`schema` is not built yet"))
 }

@@ -3,7 +3,7 @@
 
 use super::{Ending, Stop};
 use crate::args::settings::Settings;
-use crate::args::{OneRun, Pause};
+use crate::args::{Mark, OneRun, Pause};
 use crate::exit::Exit;
 
 /// Cancels a run.
@@ -31,4 +31,13 @@ pub fn pause(settings: &Settings, args: &Pause) -> Ending {
 pub fn unpause(settings: &Settings, args: &OneRun) -> Ending {
     let _ = (settings, args);
     Err(Stop::new(Exit::Usage, "`unpause` is not built yet"))
+}
+
+/// Marks.
+///
+/// # Errors
+/// Why it stopped.
+pub fn mark(settings: &Settings, args: &Mark) -> Ending {
+    let _ = (settings, args);
+    Err(Stop::new(Exit::Usage, "`mark` is not built yet"))
 }

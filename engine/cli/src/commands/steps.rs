@@ -1,16 +1,25 @@
 //! `flowrun steps`: the catalogue of step types.
 //! Unaware of how arguments are read.
 
-use super::{Ending, Stop};
-use crate::args::settings::Settings;
+use super::{Ending, Stop, print};
 use crate::args::Steps;
 use crate::exit::Exit;
+use flowrun_engine::plan::diagnostic::did_you_mean;
+use flowrun_steps::catalogue;
 
 /// Lists or describes step types.
 ///
 /// # Errors
-/// Why it stopped.
-pub fn steps(settings: &Settings, args: &Steps) -> Ending {
-    let _ = (settings, args);
-    Err(Stop::new(Exit::Usage, "`steps` is not built yet"))
+/// When there is no such type.
+pub fn steps(args: &Steps) -> Ending {
+    let registry = flowrun_steps::registry();
+    let name = args.step_type.as_deref();
+    let Some(text) = catalogue::text(&registry, name) else {
+        let name = name.unwrap_or_default();
+        let near = did_you_mean(name, registry.iter().map(|step| step.info().name));
+        let hint = near.unwrap_or_else(|| "`flowrun steps` lists them".to_owned());
+        return Err(Stop::new(Exit::Usage, format!("there is no step type `{name}`")).hint(hint));
+    };
+    print(&text)?;
+    Ok(Exit::Succeeded)
 }

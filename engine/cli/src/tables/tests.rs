@@ -77,6 +77,7 @@ fn view(items: bool) -> StatusView {
         params: json!({"host": "db1", "threads": 4}),
         started: Some(START),
         ended: None,
+        paused: None,
         steps: vec![
             step("install", UnitState::Succeeded),
             StepLine {

@@ -69,6 +69,13 @@ pub enum Driven {
 pub struct Counts(pub BTreeMap<UnitState, u32>);
 
 impl Counts {
+    /// Counts by the words of states; words of other versions of flowrun are left out.
+    #[must_use]
+    pub fn of_words(words: &BTreeMap<String, u32>) -> Self {
+        let count = |state: UnitState| Some((state, *words.get(state.word())?));
+        Self(UnitState::ALL.into_iter().filter_map(count).collect())
+    }
+
     fn of(&self, state: UnitState) -> u32 {
         self.0.get(&state).copied().unwrap_or(0)
     }
@@ -157,6 +164,8 @@ pub struct StatusView {
     /// When it ended.
     #[serde(serialize_with = "as_time")]
     pub ended: Option<u64>,
+    /// Why nothing new starts, if so.
+    pub paused: Option<String>,
     /// Its top-level steps, in the order of the plan.
     pub steps: Vec<StepLine>,
     /// All items of fan-outs and all inner steps of groups, where they were asked for.

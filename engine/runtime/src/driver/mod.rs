@@ -9,6 +9,7 @@ mod engine;
 mod environment;
 mod facts;
 mod gatekeeper;
+pub mod history;
 mod message;
 mod prepare;
 mod private;
