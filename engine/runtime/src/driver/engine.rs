@@ -140,6 +140,9 @@ impl Engine {
                 return Err(DriverError::Store(error));
             }
             if let Some(end) = self.end() {
+                if end == End::Finished(flowrun_core::RunState::Succeeded) {
+                    self.say_outputs();
+                }
                 self.publish(true);
                 return Ok(end);
             }
@@ -151,6 +154,19 @@ impl Engine {
                 let Ok(message) = inbox.try_recv() else { break };
                 self.take(message);
             }
+        }
+    }
+
+    /// What the plan hands out is what the person wanted to know.
+    fn say_outputs(&self) {
+        match self.resolver().outputs(NodeId::RUN) {
+            Ok(outputs) => {
+                for (name, value) in outputs.as_object().into_iter().flatten() {
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    self.publisher.say(format!("{name}: {value}"));
+                }
+            }
+            Err(fault) => self.publisher.say(format!("the plan's outputs cannot be shown: {fault}")),
         }
     }
 
