@@ -224,6 +224,16 @@ pub(crate) struct StaticScope<'a> {
     pub(crate) run: Value,
 }
 
+impl<'a> StaticScope<'a> {
+    /// The same names, with these params.
+    pub(crate) fn with_params<'b>(&'b self, params: &'b Value) -> StaticScope<'b>
+    where
+        'a: 'b,
+    {
+        StaticScope { params, host: self.host, env: self.env, plan: self.plan.clone(), run: self.run.clone() }
+    }
+}
+
 impl Scope for StaticScope<'_> {
     fn get(&self, path: &[String]) -> Option<Value> {
         let (head, rest) = path.split_first()?;
