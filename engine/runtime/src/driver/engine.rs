@@ -382,7 +382,8 @@ impl Engine {
     /// Obeys an event in memory and puts it into the next commit.
     pub(crate) fn record(&mut self, event: Event) {
         let now = self.clock.now();
-        let before = event_node(&event);
+        let node = event_node(&event);
+        let around = self.around(&event);
         let many = super::rows::Before::of(&self.run, &event);
         self.run.evolve(&event);
         self.facts.fold(now, &event);
