@@ -8,7 +8,7 @@ use crate::args::settings::Settings;
 use crate::exit::Exit;
 use crate::out;
 use flowrun_core::RunState;
-use flowrun_engine::driver::{DriverError, ResumeRun, history};
+use flowrun_engine::driver::{DriverError, Purpose, ResumeRun, history};
 use flowrun_engine::store::{DriverLock, Journal, PinnedFile};
 
 /// Goes on with a run.
@@ -38,8 +38,8 @@ pub fn resume(settings: &Settings, args: &Resume) -> Ending {
     let pins = journal.pins().map_err(|error| Stop::from(DriverError::from(error)))?;
     refuse_changes(settings, &id, &pins)?;
     let plan = history::pinned(&pins, &journal.meta().plan_path, &prologue.registry)?;
-    let resume = ResumeRun { run: run.clone(), plan, lock, journal };
-    drive::drive(settings, &run, args.driving.json, |watchers| resume.prepare(&prologue, watchers))
+    let resume = ResumeRun { run: run.clone(), plan, lock, journal, purpose: Purpose::GoOn(Vec::new()) };
+    drive::drive(settings, &run, args.driving.json, |watchers| resume.prepare(&prologue, watchers)).map(drive::exit_of)
 }
 
 /// A plan that changed since is never taken up silently.

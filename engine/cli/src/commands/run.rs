@@ -30,9 +30,9 @@ pub fn run(settings: &Settings, args: &Run) -> Ending {
     let id = fresh_id(settings)?;
     let new = NewRun { plan, path: args.plan.clone(), pins, given, id: id.clone() };
     let run = settings.state_dir.run(&id);
-    let ending = drive::drive(settings, &run, args.driving.json, |watchers| new.prepare(&prologue, watchers));
+    let end = drive::drive(settings, &run, args.driving.json, |watchers| new.prepare(&prologue, watchers));
     discard_unborn(&run);
-    ending
+    end.map(drive::exit_of)
 }
 
 /// A directory whose run never began holds nothing anybody could miss.

@@ -7,7 +7,7 @@ use super::prepare::{Prepared, Ready};
 use super::probe;
 use crate::gates;
 use crate::host::{ChildKey, Fenced, fence};
-use crate::plan::seal;
+use crate::plan::{coerce, seal};
 use flowrun_core::event::{Failure, FailureClass, Found, Outcome};
 use flowrun_core::AttemptId;
 use flowrun_sdk::cx::AttemptInfo;
@@ -50,7 +50,8 @@ impl Job {
         let step = world.registry.get(uses);
         let step = step.ok_or_else(|| StepError::permanent(format!("there is no step type `{uses}`")))?;
         let input = seal::unseal(&self.prepared.input, &world.secrets);
-        let input = input.map_err(|fault| StepError::permanent(fault.message))?;
+        let mut input = input.map_err(|fault| StepError::permanent(fault.message))?;
+        coerce(&step.info().input, &mut input);
         Ok(Some((Arc::clone(step), input)))
     }
 }
@@ -63,11 +64,7 @@ pub(crate) async fn run(job: Job, started: u64) {
         Ok(outputs) => Ending::Outcome(Outcome::Succeeded { outputs }),
         Err(error) => ending_of(error, &job),
     };
-    if job.scratch.exists()
-        && let Err(error) = std::fs::remove_dir_all(&job.scratch)
-    {
-        tracing::debug!(path = %job.scratch.display(), %error, "cannot remove a scratch folder");
-    }
+    clear(&job.scratch);
     // A driver that has ended finds the outcome in the book at the next resume.
     let children = job.backend.children.load(Ordering::Relaxed);
     let _ = driver.send(Message::Ended { id, ending, started, children });
@@ -226,6 +223,20 @@ async fn found(job: &Job) -> Found {
         Ok(flowrun_sdk::Found::NotDone) => Found::NotDone,
         Ok(flowrun_sdk::Found::Unknown { look_at }) => Found::Unknown { look_at: job.backend.mask(&look_at) },
         Err(error) => look_at(error),
+    }
+}
+
+/// Removes an attempt's folder; nearly always it is empty or was never made.
+fn clear(scratch: &std::path::Path) {
+    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    let removed = match std::fs::remove_dir(scratch) {
+        Err(error) if error.kind() == DirectoryNotEmpty => std::fs::remove_dir_all(scratch),
+        other => other,
+    };
+    if let Err(error) = removed
+        && error.kind() != NotFound
+    {
+        tracing::debug!(path = %scratch.display(), %error, "cannot remove a scratch folder");
     }
 }
 

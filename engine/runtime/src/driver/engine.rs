@@ -89,6 +89,8 @@ pub(crate) struct Engine {
     /// Every attempt of an earlier boot is judged once this event is on the disk.
     pub(crate) settled_at: Option<u64>,
     paused_by_disk: bool,
+    /// Nothing new is to start: it ends when what runs has ended.
+    pub(crate) settles: bool,
     leaving: Leaving,
     failed: Option<StoreError>,
 }
@@ -127,6 +129,7 @@ impl Engine {
             known_starts: HashMap::new(),
             settled_at: None,
             paused_by_disk: false,
+            settles: false,
             leaving: Leaving::No,
             failed: None,
         }
@@ -140,6 +143,9 @@ impl Engine {
                 return Err(DriverError::Store(error));
             }
             if let Some(end) = self.end() {
+                if end == End::Finished(flowrun_core::RunState::Succeeded) {
+                    self.say_outputs();
+                }
                 self.publish(true);
                 return Ok(end);
             }
@@ -151,6 +157,19 @@ impl Engine {
                 let Ok(message) = inbox.try_recv() else { break };
                 self.take(message);
             }
+        }
+    }
+
+    /// What the plan hands out is what the person wanted to know.
+    fn say_outputs(&self) {
+        match self.resolver().outputs(NodeId::RUN) {
+            Ok(outputs) => {
+                for (name, value) in outputs.as_object().into_iter().flatten() {
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    self.publisher.say(format!("{name}: {value}"));
+                }
+            }
+            Err(fault) => self.publisher.say(format!("the plan's outputs cannot be shown: {fault}")),
         }
     }
 
@@ -200,6 +219,9 @@ impl Engine {
         let busy = self.tasks.values().any(|task| !task.serving);
         if self.leaving == Leaving::Draining && !busy {
             return Some(End::Interrupted(Signal::Interrupt));
+        }
+        if self.settles && !busy && self.releases.is_empty() {
+            return Some(End::Settled);
         }
         let idle = self.tasks.values().all(|task| task.serving) && self.releases.is_empty();
         (idle && self.run.waits_for_a_person()).then_some(End::WaitsForAPerson)
@@ -282,7 +304,7 @@ impl Engine {
         }
     }
 
-    fn asked(&mut self, request: Request) -> Result<String, String> {
+    pub(crate) fn asked(&mut self, request: Request) -> Result<String, String> {
         let input = match request {
             Request::Input(input) => input,
             Request::Mark { address, verdict, because } => {
@@ -361,6 +383,7 @@ impl Engine {
     pub(crate) fn record(&mut self, event: Event) {
         let now = self.clock.now();
         let before = event_node(&event);
+        let many = super::rows::Before::of(&self.run, &event);
         self.run.evolve(&event);
         self.facts.fold(now, &event);
         self.seq += 1;
@@ -378,6 +401,7 @@ impl Engine {
             self.learn_gates_of(*node);
         }
         entry.rows.extend(before.and_then(|node| super::rows::row(&self.run, &self.facts, node, &entry.event, now)));
+        entry.rows.extend(many.iter().flat_map(|many| many.rows(&self.run, &self.facts, &entry.event, now)));
         self.publisher.notice(&self.world, &self.run, &mut self.facts, &entry.event, now);
         self.batch.push(entry);
     }
@@ -462,7 +486,7 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, id: AttemptId, reconcile: bool) {
+    pub(crate) fn start(&mut self, id: AttemptId, reconcile: bool) {
         let prepared = self.prepared.remove(&id.node).unwrap_or_else(|| prepare(&self.resolver(), id.node));
         let started = self.known_starts.remove(&id).unwrap_or_else(|| self.clock.now());
         self.facts.started.entry(id.node).or_insert(started);
@@ -560,7 +584,7 @@ pub(crate) fn children_of(fates: &Fates, id: AttemptId) -> Vec<ChildKey> {
 }
 
 /// The node that an event is about.
-fn event_node(event: &Event) -> Option<NodeId> {
+pub(crate) fn event_node(event: &Event) -> Option<NodeId> {
     match event {
         Event::FannedOut { node, .. }
         | Event::Resolved { node, .. }

@@ -29,6 +29,7 @@ pub(crate) struct Publisher {
     watchers: Watchers,
     published: u64,
     written: u64,
+    /// By the block or fan-out that waits, and the gate: who is first changes all the time.
     waiting_since: HashMap<(NodeId, String), u64>,
 }
 
@@ -110,7 +111,7 @@ impl Publisher {
         let mut waiting = Vec::new();
         for (node, count, hold) in view.run.holds().into_iter().take(MAX_LINES) {
             let (gate, reason) = reason(view, hold, now);
-            let key = (node, gate.clone().unwrap_or_default());
+            let key = (view.run.parent(node), gate.clone().unwrap_or_default());
             let began = since.remove(&key).unwrap_or(now);
             self.waiting_since.insert(key, began);
             waiting.push(Waiting { address: view.run.address(node), count, gate, reason, since: began });
