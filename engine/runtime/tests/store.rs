@@ -387,8 +387,7 @@ fn the_first_format_still_loads() {
 
 /// One of each, so that the fixture holds every kind. The last one is `Finished`.
 fn every_event() -> Vec<Event> {
-    use flowrun_core::StepId;
-    use flowrun_core::event::{Failure, FailureClass, Final, Kept, Verdict};
+    use flowrun_core::event::{Failure, FailureClass, Final, Verdict};
     let failure = Failure {
         class: FailureClass::Transient,
         exit: Some(1),
@@ -396,13 +395,7 @@ fn every_event() -> Vec<Event> {
         message: "cannot dump `acme`: exit 1".to_owned(),
         hint: Some("look at the log".to_owned()),
     };
-    let kept = Kept {
-        address: "a".into(),
-        step: StepId(0),
-        state: Final::Succeeded,
-        attempts: 2,
-        outputs: Some(Box::new(json!({"n": 1}))),
-    };
+    let kept = Event::Settled { node: NodeId(1), state: Final::Succeeded, reason: None, outputs: Some(Box::new(json!({"n": 1}))) };
     vec![
         Event::Started,
         Event::Resumed { at: 5 },
