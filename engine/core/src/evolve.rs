@@ -125,6 +125,16 @@ impl Run {
                 State::Queued
             },
         );
+        self.mark_begun(id.node);
+    }
+
+    /// What is around a node has begun with it.
+    fn mark_begun(&mut self, id: NodeId) {
+        let mut id = id;
+        while id != NodeId::RUN && !self.node(id).flags.begun {
+            self.change(id, |node| node.flags.begun = true);
+            id = self.parent(id);
+        }
     }
 
     pub(crate) fn admit_through_gates(&mut self, id: AttemptId) {

@@ -47,6 +47,8 @@ pub struct Flags {
     pub(crate) served: bool,
     /// An item of a limited fan-out of groups whose turn has come.
     pub(crate) turn: bool,
+    /// An attempt of it, or inside it, has been ordered.
+    pub(crate) begun: bool,
 }
 
 /// How a node stands.
@@ -230,6 +232,8 @@ impl Node {
         match self.state {
             State::Pending => UnitState::Pending,
             State::Ready | State::Backoff(_) | State::Queued => UnitState::Waiting,
+            // Opened, and nothing inside has had a chance yet: to a person it has not begun.
+            State::Open if !self.flags.begun => UnitState::Waiting,
             State::Flying(Flight::Lost) | State::Asked => UnitState::Lost,
             State::Flying(Flight::Running | Flight::Serving) | State::Judged | State::Open => {
                 UnitState::Running

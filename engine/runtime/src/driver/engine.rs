@@ -382,7 +382,8 @@ impl Engine {
     /// Obeys an event in memory and puts it into the next commit.
     pub(crate) fn record(&mut self, event: Event) {
         let now = self.clock.now();
-        let before = event_node(&event);
+        let node = event_node(&event);
+        let around = self.around(&event);
         let many = super::rows::Before::of(&self.run, &event);
         self.run.evolve(&event);
         self.facts.fold(now, &event);
@@ -400,10 +401,25 @@ impl Engine {
         if let Event::Resolved { node, values: Some(_) } = &entry.event {
             self.learn_gates_of(*node);
         }
-        entry.rows.extend(before.and_then(|node| super::rows::row(&self.run, &self.facts, node, &entry.event, now)));
+        let begun = around.into_iter().filter(|(node, before)| self.run.seen(*node) != *before).map(|(node, _)| node);
+        for node in begun.chain(node) {
+            entry.rows.extend(super::rows::row(&self.run, &self.facts, node, &entry.event, now));
+        }
         entry.rows.extend(many.iter().flat_map(|many| many.rows(&self.run, &self.facts, &entry.event, now)));
         self.publisher.notice(&self.world, &self.run, &mut self.facts, &entry.event, now);
         self.batch.push(entry);
+    }
+
+    /// The groups and fan-outs around an attempt that is ordered: the first one lets them begin too.
+    fn around(&self, event: &Event) -> Vec<(NodeId, UnitState)> {
+        let Event::Ordered { id } = event else { return Vec::new() };
+        let mut around = Vec::new();
+        let mut node = self.run.parent(id.node);
+        while node != NodeId::RUN && self.run.seen(node) == UnitState::Waiting {
+            around.push((node, UnitState::Waiting));
+            node = self.run.parent(node);
+        }
+        around
     }
 
     /// The gates of sub-plans that have been called.

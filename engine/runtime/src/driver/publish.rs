@@ -230,7 +230,12 @@ fn reason(view: &View<'_>, hold: Hold, now: u64) -> (Option<String>, String) {
     match hold {
         Hold::Gate(gate) => {
             let name = view.world.plan.gates.get(gate.index()).map(|gate| gate.name.clone()).unwrap_or_default();
-            let text = view.gates.text(gate).map_or_else(|| format!("gate {name} is being measured"), str::to_owned);
+            let text = match view.gates.last(gate) {
+                None => format!("gate {name} is being measured"),
+                // It holds, so what keeps the next one back is the pause after the last admission, or `hold`.
+                Some(reading) if reading.holds => format!("gate {name} settles after the last start ({})", reading.text),
+                Some(reading) => reading.text.clone(),
+            };
             (Some(name), text)
         }
         Hold::Pool(pool) => {
