@@ -170,8 +170,7 @@ impl Node {
         let serving = self.serves();
         let done = matches!(self.state, State::Done(_));
         Share {
-            live: !(done || serving || self.is_blocked())
-                && !(planted!(AskedIsOver) && self.state == State::Asked),
+            live: !(done || serving || self.is_blocked() || planted!(AskedIsOver) && self.state == State::Asked),
             busy: !serving && matches!(self.state, State::Flying(_) | State::Judged | State::Open),
             begun: !(done || serving || self.is_blocked())
                 && (self.has_begun() || self.state == State::Open),

@@ -1,4 +1,5 @@
 //! The rules of a run, one by one: a plan of a few lines, a few inputs, the decisions that follow.
+#![expect(clippy::disallowed_methods, reason = "a test may read the clock and its fixtures; the core may not")]
 
 use flowrun_core::plan::{
     Block, Body, FanOut, Need, NeedKind, OnLost, Plan, Pool, PoolId, Retry, Step, StepId,

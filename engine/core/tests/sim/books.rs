@@ -346,7 +346,7 @@ impl Books {
                 frame.owner
             ));
         }
-        if frame.closing != owner.closing.is_some() && !(frame.step.background && !frame.closing) {
+        if frame.closing != owner.closing.is_some() && (frame.closing || !frame.step.background) {
             return Err(format!("`{addr}` starts in the wrong phase"));
         }
         // What is open goes on when a service that it needs is gone for a while.

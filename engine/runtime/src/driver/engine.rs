@@ -466,11 +466,10 @@ impl Engine {
                 let outputs = self.resolver().outputs(node);
                 self.input(Input::Outputs { node, outputs });
             }
-            Some(Want::Run(id)) => {
-                if self.leaving == Leaving::No || self.tasks.contains_key(&node) {
-                    self.release(id, false);
-                }
+            Some(Want::Run(id)) if self.leaving == Leaving::No || self.tasks.contains_key(&node) => {
+                self.release(id, false);
             }
+            Some(Want::Run(_)) => {}
             Some(Want::Reconcile(id)) => self.release(id, true),
             Some(Want::Stop(id)) => self.stop(id),
             None => {}
