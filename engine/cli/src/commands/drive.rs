@@ -1,7 +1,7 @@
 //! What `run` and `resume` share: a driver, a screen, signals, and the exit code at the end.
 //! Unaware of how a run is prepared.
 
-use super::{Ending, Stop};
+use super::Stop;
 use crate::args::settings::{Settings, Terminal};
 use crate::exit::Exit;
 use crate::out;
@@ -12,7 +12,7 @@ use flowrun_engine::driver::snapshot::Snapshot;
 use flowrun_engine::driver::{Conduct, DriverError, End, Handle, Prologue, Signal, Watchers};
 use flowrun_engine::paths::RunDir;
 use flowrun_engine::plan::{Diagnostic, Loaded, Severity};
-use flowrun_engine::store::{Index, index};
+use flowrun_engine::store::{Index, LockError, index};
 use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -21,7 +21,8 @@ impl From<DriverError> for Stop {
     fn from(error: DriverError) -> Self {
         match &error {
             DriverError::Refused(_) => Self::new(Exit::Usage, error.to_string()),
-            DriverError::Lock(_) => Self::new(Exit::Driven, error.to_string()),
+            DriverError::Lock(LockError::Held { .. }) => Self::new(Exit::Driven, error.to_string()),
+            DriverError::Lock(LockError::Unusable(state)) => Self::new(Exit::StateDir, error.to_string()).hint(state.hint()),
             DriverError::State(state) => Self::new(Exit::StateDir, error.to_string()).hint(state.hint()),
             DriverError::Store(store) => Self::new(Exit::StateDir, error.to_string()).hint(store.hint()),
             DriverError::Host(_) | DriverError::Io { .. } => Self::new(Exit::StateDir, error.to_string()),
@@ -60,7 +61,7 @@ pub fn rendered(color: bool, diagnostic: &Diagnostic, loaded: &Loaded) -> String
 }
 
 /// Drives a run to an end of this process and shows it.
-pub fn drive<F>(settings: &Settings, run: &RunDir, json: bool, prepare: impl FnOnce(Watchers) -> F) -> Ending
+pub fn drive<F>(settings: &Settings, run: &RunDir, json: bool, prepare: impl FnOnce(Watchers) -> F) -> Result<End, Stop>
 where
     F: Future<Output = Result<Conduct, DriverError>>,
 {
@@ -83,16 +84,18 @@ where
     // the next resume.
     runtime.shutdown_background();
     remember(settings, run);
-    Ok(exit_of(end?))
+    Ok(end?)
 }
 
-fn exit_of(end: End) -> Exit {
+/// What the shell sees of an end.
+pub fn exit_of(end: End) -> Exit {
     match end {
         End::Finished(RunState::Succeeded) => Exit::Succeeded,
         End::Finished(RunState::Failed | RunState::Cancelled | RunState::Running) => Exit::Failed,
         End::Interrupted(Signal::Interrupt) => Exit::Interrupted,
         End::Interrupted(Signal::Terminate) => Exit::Terminated,
         End::WaitsForAPerson => Exit::WaitsForPerson,
+        End::Settled => Exit::Succeeded,
     }
 }
 

@@ -2,7 +2,7 @@
 //! Unaware of how arguments are read. Logs are read as they lie there, so it works beside a driver and without one.
 
 mod follow;
-mod source;
+pub mod source;
 mod writer;
 
 use self::follow::Follower;

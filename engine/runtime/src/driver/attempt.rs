@@ -7,7 +7,7 @@ use super::prepare::{Prepared, Ready};
 use super::probe;
 use crate::gates;
 use crate::host::{ChildKey, Fenced, fence};
-use crate::plan::seal;
+use crate::plan::{coerce, seal};
 use flowrun_core::event::{Failure, FailureClass, Found, Outcome};
 use flowrun_core::AttemptId;
 use flowrun_sdk::cx::AttemptInfo;
@@ -50,7 +50,8 @@ impl Job {
         let step = world.registry.get(uses);
         let step = step.ok_or_else(|| StepError::permanent(format!("there is no step type `{uses}`")))?;
         let input = seal::unseal(&self.prepared.input, &world.secrets);
-        let input = input.map_err(|fault| StepError::permanent(fault.message))?;
+        let mut input = input.map_err(|fault| StepError::permanent(fault.message))?;
+        coerce(&step.info().input, &mut input);
         Ok(Some((Arc::clone(step), input)))
     }
 }
@@ -69,8 +70,6 @@ pub(crate) async fn run(job: Job, started: u64) {
 }
 
 async fn attempt(job: &Job) -> StepResult<Option<Box<Value>>> {
-    make_private_dir(&job.scratch)
-        .map_err(|e| StepError::transient(format!("cannot make the folder `{}`: {e}", job.scratch.display())))?;
     if let Some(test) = &job.prepared.unless
         && already_done(job, test).await?
     {

@@ -61,7 +61,9 @@ impl AttemptBackend {
     async fn watch(&self, command: Command) -> StepResult<Exit> {
         let ordinal = self.children.fetch_add(1, Ordering::Relaxed);
         let key = ChildKey { node: self.id.node.0, attempt: self.id.attempt, ordinal };
-        if self.cancel.is_cancelled() {
+        // A child that an earlier process started is stopped, not left behind.
+        let begun = || matches!(fate(&self.world.run, key), Fate::Alive(_) | Fate::Exited(_));
+        if self.cancel.is_cancelled() && !begun() {
             return Err(StepError::cancelled());
         }
         let started = self.host.start(self.spawn(key, command)).await;
@@ -73,6 +75,7 @@ impl AttemptBackend {
         let mut told = false;
         loop {
             let exit = tokio::select! {
+                biased;
                 exit = self.host.wait(key) => exit,
                 () = self.cancel.cancelled(), if !told => {
                     told = true;

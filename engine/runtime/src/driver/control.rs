@@ -103,11 +103,22 @@ async fn ask_driver(control: Control, driver: &mpsc::UnboundedSender<Message>) -
     rx.await.map_err(|_| "the driver has ended".to_owned())?
 }
 
+/// Why a live driver did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// It says why.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody answers: it has not begun to listen, or has ended.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
 /// Asks the live driver of a run.
 ///
 /// # Errors
 /// With the driver's refusal, or when there is no driver to ask.
-pub async fn ask(run: &RunDir, control: &Control) -> Result<String, String> {
+pub async fn ask(run: &RunDir, control: &Control) -> Result<String, AskError> {
     let talk = async {
         let (_dir, path) = short_path(run)?;
         let mut stream = UnixStream::connect(path).await?;
@@ -118,6 +129,7 @@ pub async fn ask(run: &RunDir, control: &Control) -> Result<String, String> {
         BufReader::new(stream).read_line(&mut answer).await?;
         Ok::<Answer, std::io::Error>(serde_json::from_str(&answer)?)
     };
-    let answer = talk.await.map_err(|error| format!("cannot talk to the driver of run {}: {error}", run.id()))?;
-    if answer.done { Ok(answer.text) } else { Err(answer.text) }
+    let unreachable = |error| AskError::Unreachable(format!("cannot talk to the driver of run {}: {error}", run.id()));
+    let answer = talk.await.map_err(unreachable)?;
+    if answer.done { Ok(answer.text) } else { Err(AskError::Refused(answer.text)) }
 }

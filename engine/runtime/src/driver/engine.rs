@@ -42,6 +42,9 @@ pub(crate) struct Task {
 /// Why a full disk pauses a run, as it stands in the journal.
 pub(crate) const FULL_DISK: &str = "the disk of the state directory is full";
 
+/// The longest that a decision nobody waits for is kept from the disk.
+const GATHER_MS: u64 = 5;
+
 /// How far this process is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaving {
@@ -92,6 +95,8 @@ pub(crate) struct Engine {
     /// Every attempt of an earlier boot is judged once this event is on the disk.
     pub(crate) settled_at: Option<u64>,
     paused_by_disk: bool,
+    /// Nothing new is to start: it ends when what runs has ended.
+    pub(crate) settles: bool,
     leaving: Leaving,
     failed: Option<StoreError>,
 }
@@ -130,7 +135,9 @@ impl Engine {
             over: BTreeMap::new(),
             known_starts: HashMap::new(),
             settled_at: None,
+            gathering: None,
             paused_by_disk: false,
+            settles: false,
             leaving: Leaving::No,
             failed: None,
         }
@@ -144,6 +151,9 @@ impl Engine {
                 return Err(DriverError::Store(error));
             }
             if let Some(end) = self.end() {
+                if end == End::Finished(flowrun_core::RunState::Succeeded) {
+                    self.say_outputs();
+                }
                 self.publish(true);
                 return Ok(end);
             }
@@ -155,6 +165,19 @@ impl Engine {
                 let Ok(message) = inbox.try_recv() else { break };
                 self.take(message);
             }
+        }
+    }
+
+    /// What the plan hands out is what the person wanted to know.
+    fn say_outputs(&self) {
+        match self.resolver().outputs(NodeId::RUN) {
+            Ok(outputs) => {
+                for (name, value) in outputs.as_object().into_iter().flatten() {
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    self.publisher.say(format!("{name}: {value}"));
+                }
+            }
+            Err(fault) => self.publisher.say(format!("the plan's outputs cannot be shown: {fault}")),
         }
     }
 
@@ -183,7 +206,8 @@ impl Engine {
     fn pause(&self) -> Duration {
         let now = self.clock.now();
         let gates = self.gates.next_look(&self.run);
-        let next = [self.run.next_time(), gates, self.publisher.next(now)].into_iter().flatten().min();
+        let gathered = self.gathering.map(|since| since.saturating_add(GATHER_MS));
+        let next = [self.run.next_time(), gates, self.publisher.next(now), gathered].into_iter().flatten().min();
         Duration::from_millis(next.map_or(60_000, |at| at.saturating_sub(now).clamp(1, 60_000)))
     }
 
@@ -204,6 +228,9 @@ impl Engine {
         let busy = self.tasks.values().any(|task| !task.serving);
         if self.leaving == Leaving::Draining && !busy {
             return Some(End::Interrupted(Signal::Interrupt));
+        }
+        if self.settles && !busy && self.releases.is_empty() {
+            return Some(End::Settled);
         }
         let idle = self.tasks.values().all(|task| task.serving) && self.releases.is_empty();
         (idle && self.run.waits_for_a_person()).then_some(End::WaitsForAPerson)
@@ -287,7 +314,7 @@ impl Engine {
         }
     }
 
-    fn asked(&mut self, request: Request) -> Result<String, String> {
+    pub(crate) fn asked(&mut self, request: Request) -> Result<String, String> {
         let input = match request {
             Request::Input(input) => input,
             Request::Mark { address, verdict, because } => {
@@ -371,7 +398,9 @@ impl Engine {
     /// Obeys an event in memory and puts it into the next commit.
     pub(crate) fn record(&mut self, event: Event) {
         let now = self.clock.now();
-        let before = event_node(&event);
+        let node = event_node(&event);
+        let around = self.around(&event);
+        let many = super::rows::Before::of(&self.run, &event);
         self.run.evolve(&event);
         self.facts.fold(now, &event);
         self.seq += 1;
@@ -388,9 +417,25 @@ impl Engine {
         if let Event::Resolved { node, values: Some(_) } = &entry.event {
             self.learn_gates_of(*node);
         }
-        entry.rows.extend(before.and_then(|node| super::rows::row(&self.run, &self.facts, node, &entry.event, now)));
+        let begun = around.into_iter().filter(|(node, before)| self.run.seen(*node) != *before).map(|(node, _)| node);
+        for node in begun.chain(node) {
+            entry.rows.extend(super::rows::row(&self.run, &self.facts, node, &entry.event, now));
+        }
+        entry.rows.extend(many.iter().flat_map(|many| many.rows(&self.run, &self.facts, &entry.event, now)));
         self.publisher.notice(&self.world, &self.run, &mut self.facts, &entry.event, now);
         self.batch.push(entry);
+    }
+
+    /// The groups and fan-outs around an attempt that is ordered: the first one lets them begin too.
+    fn around(&self, event: &Event) -> Vec<(NodeId, UnitState)> {
+        let Event::Ordered { id } = event else { return Vec::new() };
+        let mut around = Vec::new();
+        let mut node = self.run.parent(id.node);
+        while node != NodeId::RUN && self.run.seen(node) == UnitState::Waiting {
+            around.push((node, UnitState::Waiting));
+            node = self.run.parent(node);
+        }
+        around
     }
 
     /// The gates of sub-plans that have been called.
@@ -414,8 +459,17 @@ impl Engine {
 
     fn flush(&mut self) {
         if self.batch.is_empty() {
+            self.gathering = None;
             return;
         }
+        let now = self.clock.now();
+        let since = *self.gathering.get_or_insert(now);
+        // As long as attempts that are on the disk keep every slot busy, a commit may gather some company.
+        let nobody_waits = self.releases.is_empty() && self.leaving == Leaving::No && self.tasks.len() > 1;
+        if nobody_waits && self.batch.len() < 256 && now.saturating_sub(since) < GATHER_MS {
+            return;
+        }
+        self.gathering = None;
         let entries = std::mem::take(&mut self.batch);
         let expected = self.seq - entries.len() as u64;
         let driver = self.driver.clone();
@@ -437,11 +491,10 @@ impl Engine {
                 let outputs = self.resolver().outputs(node);
                 self.input(Input::Outputs { node, outputs });
             }
-            Some(Want::Run(id)) => {
-                if self.leaving == Leaving::No || self.tasks.contains_key(&node) {
-                    self.release(id, false);
-                }
+            Some(Want::Run(id)) if self.leaving == Leaving::No || self.tasks.contains_key(&node) => {
+                self.release(id, false);
             }
+            Some(Want::Run(_)) => {}
             Some(Want::Reconcile(id)) => self.release(id, true),
             Some(Want::Stop(id)) => self.stop(id),
             None => {}
@@ -473,7 +526,7 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, id: AttemptId, reconcile: bool) {
+    pub(crate) fn start(&mut self, id: AttemptId, reconcile: bool) {
         let prepared = self.prepared.remove(&id.node).unwrap_or_else(|| prepare(&self.resolver(), id.node));
         let started = self.known_starts.remove(&id).unwrap_or_else(|| self.clock.now());
         self.facts.started.entry(id.node).or_insert(started);
@@ -566,7 +619,12 @@ impl Engine {
 
 /// Best effort: an attempt's folder that stays costs room and nothing else.
 fn remove_scratch(path: &std::path::Path) {
-    if let Err(error) = std::fs::remove_dir_all(path)
+    // Nearly always it is empty or was never made, and then one call does.
+    let removed = match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => std::fs::remove_dir_all(path),
+        other => other,
+    };
+    if let Err(error) = removed
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::debug!(path = %path.display(), %error, "cannot remove a scratch folder");
@@ -580,7 +638,7 @@ pub(crate) fn children_of(fates: &Fates, id: AttemptId) -> Vec<ChildKey> {
 }
 
 /// The node that an event is about.
-fn event_node(event: &Event) -> Option<NodeId> {
+pub(crate) fn event_node(event: &Event) -> Option<NodeId> {
     match event {
         Event::FannedOut { node, .. }
         | Event::Resolved { node, .. }

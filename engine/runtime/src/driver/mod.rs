@@ -3,6 +3,7 @@
 
 mod attempt;
 mod backend;
+mod change;
 pub mod clock;
 pub mod control;
 mod engine;
@@ -11,12 +12,15 @@ mod facts;
 mod gatekeeper;
 pub mod history;
 mod message;
+pub mod offline;
 mod prepare;
+pub mod preview;
 mod private;
 mod probe;
 mod publish;
 mod resolve;
 mod restore;
+mod resume;
 mod rows;
 mod scope;
 mod secrets;
@@ -26,7 +30,9 @@ mod world;
 
 pub use engine::Signal;
 pub use publish::Watchers;
-pub use start::{Conduct, Handle, NewRun, Prologue, ResumeRun, identity, new_id};
+pub use change::Change;
+pub use resume::{Purpose, ResumeRun};
+pub use start::{Conduct, Handle, NewRun, Prologue, identity, new_id};
 pub use world::Machine;
 
 use crate::host::HostError;
@@ -42,6 +48,8 @@ pub enum End {
     Interrupted(Signal),
     /// Only a person's verdict can let it go on.
     WaitsForAPerson,
+    /// What was running when it was resumed has ended, and nothing else was to start.
+    Settled,
 }
 
 /// Why a run cannot be driven.

@@ -23,8 +23,18 @@ enum Verdict {
     Orphan { pid: i32, start: u64 },
 }
 
-/// Judges every attempt in flight, and lets the run go on.
-pub(crate) fn flights(engine: &mut Engine) -> Result<(), DriverError> {
+/// What is done about a process that lives without a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Orphans {
+    /// It may end by itself.
+    AreWaitedFor,
+    /// The run is to end: its attempt is lost, which ends the process.
+    AreLost,
+}
+
+/// Judges every attempt in flight, and lets the run go on. Where the run is to end, attempts with a process are taken up
+/// at once, so that what stops them finds them.
+pub(crate) fn flights(engine: &mut Engine, orphans: Orphans) -> Result<(), DriverError> {
     let fates = Fates::look(&engine.world.run).map_err(|error| DriverError::Io {
         doing: "read the host's book".into(),
         error,
@@ -63,8 +73,10 @@ pub(crate) fn flights(engine: &mut Engine) -> Result<(), DriverError> {
     }
     for (id, verdict) in verdicts {
         match verdict {
+            Verdict::Adopt { alive: true } if orphans == Orphans::AreLost => engine.start(id, false),
             Verdict::Adopt { .. } => {}
             Verdict::Lost => engine.input(Input::Lost(id)),
+            Verdict::Orphan { .. } if orphans == Orphans::AreLost => engine.input(Input::Lost(id)),
             Verdict::Orphan { pid, start } => engine.wait_for_orphan(id, pid, start),
         }
     }

@@ -18,12 +18,11 @@ pub(crate) fn row(run: &Run, facts: &Facts, node: NodeId, event: &Event, now: u6
         Event::Ended { outcome: Outcome::Succeeded { outputs }, .. } | Event::Settled { outputs, .. } => {
             outputs.as_ref().map(|outputs| (**outputs).clone())
         }
+        _ if ended => facts.outputs.get(&node).cloned(),
         _ => None,
     };
-    let totals = match event {
-        Event::FannedOut { keys, .. } => Some(BTreeMap::from([("total".to_owned(), keys.len() as u32)])),
-        _ => None,
-    };
+    let fan = run.items(node).filter(|items| items.fan);
+    let totals = fan.map(|items| BTreeMap::from([("total".to_owned(), items.total)]));
     Some(NodeRow {
         node: node.0,
         parent: view.parent.0,
@@ -55,4 +54,26 @@ fn error(facts: &Facts, node: NodeId, event: &Event) -> Option<String> {
         Event::Settled { reason: Some(reason), .. } => Some(reason.to_string()),
         _ => facts.failures.get(&node).map(|failure| failure.message.clone()),
     }
+}
+
+/// How the nodes stood before an event that changes more than its own.
+pub(crate) struct Before(Vec<UnitState>);
+
+impl Before {
+    /// Remembers where it is needed: a resume and a verdict give others than their own node a new chance.
+    pub(crate) fn of(run: &Run, event: &Event) -> Option<Self> {
+        let states = || nodes(run).map(|node| run.seen(node)).collect();
+        matches!(event, Event::Resumed { .. } | Event::Marked { .. }).then(|| Self(states()))
+    }
+
+    /// The rows of the nodes that stand otherwise after it.
+    pub(crate) fn rows(&self, run: &Run, facts: &Facts, event: &Event, now: u64) -> Vec<NodeRow> {
+        let changed = |(node, before): (NodeId, &UnitState)| (run.seen(node) != *before).then_some(node);
+        nodes(run).zip(&self.0).filter_map(changed).filter_map(|node| row(run, facts, node, event, now)).collect()
+    }
+}
+
+/// All nodes but the run itself.
+pub(crate) fn nodes(run: &Run) -> impl Iterator<Item = NodeId> + use<> {
+    (1..u32::try_from(run.len()).unwrap_or(u32::MAX)).map(NodeId)
 }

@@ -12,7 +12,7 @@ use super::publish::{Publisher, Watchers};
 use super::scope::{StaticScope, timestamp};
 use super::snapshot::Notice;
 use super::world::{Machine, Parts, World};
-use super::{DriverError, End, Signal, control, probe, restore, secrets};
+use super::{DriverError, End, Signal, control, probe, secrets};
 use crate::gates;
 use crate::host::{Host, Setup};
 use crate::paths::{RunDir, StateDir};
@@ -59,21 +59,9 @@ pub struct NewRun {
     pub id: String,
 }
 
-/// A run to go on with.
-pub struct ResumeRun {
-    /// Its directory.
-    pub run: RunDir,
-    /// The plan as it was pinned.
-    pub plan: CheckedPlan,
-    /// Its lock.
-    pub lock: DriverLock,
-    /// Its journal.
-    pub journal: Journal,
-}
-
 /// A driver that is ready to drive.
 pub struct Conduct {
-    engine: Engine,
+    pub(super) engine: Engine,
     inbox: mpsc::UnboundedReceiver<Message>,
     sender: mpsc::UnboundedSender<Message>,
     private: Private,
@@ -162,39 +150,6 @@ impl NewRun {
     }
 }
 
-impl ResumeRun {
-    /// Reads what happened so far and takes up what still runs.
-    ///
-    /// # Errors
-    /// When the journal, the secrets or the host do not allow it; what lives is left alone.
-    pub async fn prepare(self, prologue: &Prologue, watchers: Watchers) -> Result<Conduct, DriverError> {
-        let meta = self.journal.meta().clone();
-        let parts = Assembly {
-            prologue,
-            plan: self.plan,
-            run: self.run,
-            env: meta.env.clone(),
-            started: meta.created_ms,
-        };
-        let (world, core, private, probes) = parts.assemble(|_, _| match &meta.params {
-            Value::Object(params) => Ok(params.clone()),
-            other => Err(vec![format!("the run's params are {other} and no map")]),
-        })?;
-        let mut run = Run::new(core);
-        let mut facts = Facts::default();
-        let seq = self.journal.replay(|_, at, event| {
-            run.evolve(&event);
-            facts.fold(at, &event);
-        })?;
-        let mut conduct =
-            Conduct::new(prologue, world, run, facts, self.journal, seq, private, probes, self.lock, watchers).await?;
-        conduct.engine.learn_gates();
-        restore::files(&mut conduct.engine).await?;
-        restore::flights(&mut conduct.engine)?;
-        Ok(conduct)
-    }
-}
-
 /// The variables that children and templates see, as they are at the first start. Those that secrets come from are
 /// withheld.
 fn pinned_env(
@@ -225,47 +180,38 @@ fn absolute(cwd: &Path, path: &Path) -> String {
 }
 
 /// What the unchanging parts of a run are put together from.
-struct Assembly<'a> {
-    prologue: &'a Prologue,
-    plan: CheckedPlan,
-    run: RunDir,
-    env: BTreeMap<String, String>,
-    started: u64,
+pub(super) struct Assembly<'a> {
+    pub(super) prologue: &'a Prologue,
+    pub(super) plan: CheckedPlan,
+    pub(super) run: RunDir,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) started: u64,
 }
 
 type Probes = Vec<Option<gates::RenderedProbe>>;
-type Assembled = (World, Arc<flowrun_core::Plan>, Private, Probes);
+pub(super) type Assembled = (World, Arc<flowrun_core::Plan>, Private, Probes);
 
 impl Assembly<'_> {
-    fn assemble(
+    pub(super) fn assemble(
         self,
         params: impl FnOnce(&CheckedPlan, &StaticScope<'_>) -> Result<Map<String, Value>, Vec<String>>,
     ) -> Result<Assembled, DriverError> {
         let machine = Machine::here();
-        let private = private::place(&self.run, self.prologue.environment.get("XDG_RUNTIME_DIR").map(String::as_str));
-        let host = machine.value();
-        let root = &self.plan.contexts[0];
-        let plan_facts = json!({ "name": root.name, "dir": root.dir });
-        let run_facts = json!({
-            "id": self.run.id(), "started": timestamp(self.started),
-            "dir": self.run.path(), "private": private.path, "state": "running",
-        });
-        let none = Value::Null;
-        let mut scope =
-            StaticScope { params: &none, host: &host, env: &self.env, plan: plan_facts, run: run_facts };
-        let params = params(&self.plan, &scope).map_err(DriverError::Refused)?;
-        let resolved = Value::Object(params.clone());
-        scope.params = &resolved;
-        let secrets = secrets::read(&self.plan, &scope, &self.prologue.environment).map_err(DriverError::Refused)?;
-        let sizes = sizes(&self.plan, &scope, machine.cpus).map_err(DriverError::Refused)?;
-        let core = Arc::new(self.plan.compile(&sizes));
+        let private = self.private();
+        let (params, core, secrets) = self.in_scope(&machine, &private, |scope| {
+            let params = params(&self.plan, scope).map_err(DriverError::Refused)?;
+            let known = Value::Object(params.clone());
+            let scope = scope.with_params(&known);
+            let secrets = secrets::read(&self.plan, &scope, &self.prologue.environment).map_err(DriverError::Refused)?;
+            Ok::<_, DriverError>((params, core(&self.plan, &scope, machine.cpus)?, secrets))
+        })?;
         let world = World::new(Parts {
             plan: self.plan,
             registry: self.prologue.registry.clone(),
             run: self.run,
             started: self.started,
             params,
-            env: self.env.clone(),
+            env: self.env,
             private: private.path.clone(),
             secrets,
             host: machine,
@@ -273,6 +219,42 @@ impl Assembly<'_> {
         let probes = probes(&world)?;
         Ok((world, core, private, probes))
     }
+
+    /// The plan that the core decides on, for who starts nothing and needs no secrets.
+    pub(super) fn core(
+        &self,
+        params: impl FnOnce(&CheckedPlan, &StaticScope<'_>) -> Result<Map<String, Value>, Vec<String>>,
+    ) -> Result<Arc<flowrun_core::Plan>, DriverError> {
+        let machine = Machine::here();
+        self.in_scope(&machine, &self.private(), |scope| {
+            let params = Value::Object(params(&self.plan, scope).map_err(DriverError::Refused)?);
+            core(&self.plan, &scope.with_params(&params), machine.cpus)
+        })
+    }
+
+    fn private(&self) -> Private {
+        private::place(&self.run, self.prologue.environment.get("XDG_RUNTIME_DIR").map(String::as_str))
+    }
+
+    /// With the names that are known before the params are.
+    fn in_scope<T>(&self, machine: &Machine, private: &Private, then: impl FnOnce(&StaticScope<'_>) -> T) -> T {
+        let host = machine.value();
+        let root = &self.plan.contexts[0];
+        then(&StaticScope {
+            params: &Value::Null,
+            host: &host,
+            env: &self.env,
+            plan: json!({ "name": root.name, "dir": root.dir }),
+            run: json!({
+                "id": self.run.id(), "started": timestamp(self.started),
+                "dir": self.run.path(), "private": private.path, "state": "running",
+            }),
+        })
+    }
+}
+
+fn core(plan: &CheckedPlan, scope: &StaticScope<'_>, cpus: usize) -> Result<Arc<flowrun_core::Plan>, DriverError> {
+    Ok(Arc::new(plan.compile(&sizes(plan, scope, cpus).map_err(DriverError::Refused)?)))
 }
 
 /// The names of a plan file before its steps run: for a sub-plan, the params that can be known by then.
@@ -354,7 +336,7 @@ fn count(value: &Value) -> Result<u32, String> {
 
 impl Conduct {
     #[expect(clippy::too_many_arguments, reason = "the parts of one thing, put together for both ways to begin")]
-    async fn new(
+    pub(super) async fn new(
         prologue: &Prologue,
         world: World,
         run: Run,
@@ -452,7 +434,7 @@ fn watch_disk(journal: &Journal, driver: mpsc::UnboundedSender<Message>) {
     });
 }
 
-fn uses_private(journal: &Journal) -> bool {
+pub(super) fn uses_private(journal: &Journal) -> bool {
     journal.pins().is_ok_and(|pins| pins.iter().any(|pin| pin.text.contains("run.private")))
 }
 
