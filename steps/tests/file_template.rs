@@ -1,4 +1,5 @@
 //! `file.template` with real files.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 use flowrun_sdk::StepError;
 use flowrun_sdk::error::ErrorKind;

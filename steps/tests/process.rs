@@ -1,4 +1,5 @@
 //! `shell` and `exec` with real children.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 use flowrun_sdk::error::ErrorKind;
 use flowrun_sdk::testkit::{Crash, Fate, Kit};

@@ -1,6 +1,7 @@
 //! What whole-program tests share: a state directory of their own, flowrun with a time limit, and waiting for facts.
 //! Unaware of what is tested. Whatever a test leaves running is cancelled when its state directory goes.
 #![expect(dead_code, reason = "every test program uses a part of it")]
+#![expect(clippy::panic, reason = "a test stops at what it did not expect")]
 
 use serde_json::Value;
 use std::ffi::OsStr;

@@ -1,8 +1,8 @@
 //! `handle`: what an input means, as events.
 //! Unaware of effects. Every refusal has one reason; a stale report is refused as a value and never an error.
 
-use crate::bug::planted;
 use crate::Want;
+use crate::bug::planted;
 use crate::event::{
     AttemptId, Event, Failure, FailureClass, Final, Found, NodeId, Outcome, Verdict,
 };

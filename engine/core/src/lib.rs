@@ -21,6 +21,7 @@ pub mod plan;
 mod rebuild;
 pub mod replan;
 mod run;
+mod standing;
 mod state;
 mod turns;
 mod view;

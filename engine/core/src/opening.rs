@@ -161,7 +161,6 @@ impl Run {
         }
         self.look_at_container(id);
     }
-
 }
 
 fn blank(step: StepId, rank: u32) -> Node {
@@ -178,4 +177,3 @@ fn blank(step: StepId, rank: u32) -> Node {
         state: State::Pending,
     }
 }
-

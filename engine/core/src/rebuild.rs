@@ -334,6 +334,7 @@ impl Run {
             resolved: flags.resolved,
             closing: flags.closing,
             served: flags.served,
+            begun: flags.begun,
             turn: flags.turn && !ended,
             ..Flags::default()
         };

@@ -186,7 +186,8 @@ impl Carrier<'_> {
             .new
             .step_of(new)
             .is_some_and(|step| step.fan_out.is_some());
-        let started = |id: &NodeId| self.old.node(*id).attempts > 0 || self.old.node(*id).opened.is_some();
+        let started =
+            |id: &NodeId| self.old.node(*id).attempts > 0 || self.old.node(*id).opened.is_some();
         if !is_fan || !(kept || self.old.children(old).iter().any(started)) {
             return;
         }
@@ -196,7 +197,11 @@ impl Carrier<'_> {
             order,
             items: (self.kept.items)(old),
         });
-        let pairs = self.old.children(old).into_iter().zip(self.new.children(new));
+        let pairs = self
+            .old
+            .children(old)
+            .into_iter()
+            .zip(self.new.children(new));
         for (old, new) in pairs.collect::<Vec<_>>() {
             self.carry(old, new, kept);
         }
@@ -211,7 +216,14 @@ impl Carrier<'_> {
             self.carry(old, new, true);
         }
         let closes = kept && self.closes(old, new);
-        if let (true, Some(Kind::Block { closing: Some(state), .. })) = (closes, self.kind(old)) {
+        if let (
+            true,
+            Some(Kind::Block {
+                closing: Some(state),
+                ..
+            }),
+        ) = (closes, self.kind(old))
+        {
             self.happen(Event::Closing { node: new, state });
         }
         for (old, new, _) in pairs.into_iter().filter(|(_, _, closing)| *closing) {
@@ -267,7 +279,9 @@ impl Carrier<'_> {
             return;
         };
         let tally = &self.new.container(container).tally;
-        let over = tally.live == 0 && tally.failed == 0 && self.new.last_phase(self.new.container(container));
+        let over = tally.live == 0
+            && tally.failed == 0
+            && self.new.last_phase(self.new.container(container));
         if kept && over && matches!(state, State::Done(Final::Succeeded | Final::Skipped)) {
             let outputs = (self.kept.outputs)(old);
             self.settle(new, state, outputs);

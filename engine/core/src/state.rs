@@ -47,6 +47,8 @@ pub struct Flags {
     pub(crate) served: bool,
     /// An item of a limited fan-out of groups whose turn has come.
     pub(crate) turn: bool,
+    /// An attempt of it, or inside it, has been ordered.
+    pub(crate) begun: bool,
 }
 
 /// How a node stands.
@@ -168,13 +170,8 @@ impl Node {
         let serving = self.serves();
         let done = matches!(self.state, State::Done(_));
         Share {
-            live: !(done || serving || self.is_blocked())
-                && !(planted!(AskedIsOver) && self.state == State::Asked),
-            busy: !serving
-                && matches!(
-                    self.state,
-                    State::Flying(_) | State::Judged | State::Open
-                ),
+            live: !(done || serving || self.is_blocked() || planted!(AskedIsOver) && self.state == State::Asked),
+            busy: !serving && matches!(self.state, State::Flying(_) | State::Judged | State::Open),
             begun: !(done || serving || self.is_blocked())
                 && (self.has_begun() || self.state == State::Open),
             serving,
@@ -235,6 +232,8 @@ impl Node {
         match self.state {
             State::Pending => UnitState::Pending,
             State::Ready | State::Backoff(_) | State::Queued => UnitState::Waiting,
+            // Opened, and nothing inside has had a chance yet: to a person it has not begun.
+            State::Open if !self.flags.begun => UnitState::Waiting,
             State::Flying(Flight::Lost) | State::Asked => UnitState::Lost,
             State::Flying(Flight::Running | Flight::Serving) | State::Judged | State::Open => {
                 UnitState::Running
@@ -284,5 +283,15 @@ impl Kind {
             }
             | Self::Block { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Node;
+
+    #[test]
+    fn a_node_is_small() {
+        assert!(size_of::<Node>() <= 96, "{}", size_of::<Node>());
     }
 }

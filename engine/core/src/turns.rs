@@ -64,7 +64,10 @@ impl Run {
             let item = *order.get(*cursor as usize)?;
             *cursor += 1;
             let id = NodeId(first.0.saturating_add(item));
-            let node = self.nodes.get(id.index()).filter(|_| item < container.count)?;
+            let node = self
+                .nodes
+                .get(id.index())
+                .filter(|_| item < container.count)?;
             if !matches!(node.state, State::Done(_)) && !node.flags.turn {
                 *turns += 1;
                 return Some(id);
@@ -111,4 +114,3 @@ impl Run {
         }
     }
 }
-

@@ -243,11 +243,10 @@ impl Run {
         if let Some((_, limit)) = lane.limit.filter(|(_, limit)| lane.taken >= *limit) {
             return Some(Hold::Parallel(limit));
         }
-        let shut = lane.gates.iter().find(|gate| {
-            self.gates[gate.index()].answer(&self.plan.gates[gate.index()], self.now)
-                != Answer::Admit
-        });
-        shut.map(|gate| Hold::Gate(*gate))
+        let answer = |gate: &GateId| self.gates[gate.index()].answer(&self.plan.gates[gate.index()], self.now);
+        let shut = lane.gates.iter().find(|gate| matches!(answer(gate), Answer::Wait | Answer::Overdue));
+        let unknown = || lane.gates.iter().find(|gate| answer(gate) == Answer::Measure);
+        shut.or_else(unknown).map(|gate| Hold::Gate(*gate))
     }
 
     /// Units taken from a pool, and its size.

@@ -2,6 +2,11 @@
 //!
 //! Faults that need another process or another mount run this test binary again, as `child`; each test proves that its
 //! fault fired.
+#![expect(
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "children tell their test on stdout; a test stops at what it did not expect"
+)]
 
 use flowrun_core::event::{AttemptId, Event, NodeId, Outcome, RunState, UnitState};
 use flowrun_engine::paths::{RunDir, StateDir};
@@ -387,8 +392,7 @@ fn the_first_format_still_loads() {
 
 /// One of each, so that the fixture holds every kind. The last one is `Finished`.
 fn every_event() -> Vec<Event> {
-    use flowrun_core::StepId;
-    use flowrun_core::event::{Failure, FailureClass, Final, Kept, Verdict};
+    use flowrun_core::event::{Failure, FailureClass, Final, Verdict};
     let failure = Failure {
         class: FailureClass::Transient,
         exit: Some(1),
@@ -396,13 +400,7 @@ fn every_event() -> Vec<Event> {
         message: "cannot dump `acme`: exit 1".to_owned(),
         hint: Some("look at the log".to_owned()),
     };
-    let kept = Kept {
-        address: "a".into(),
-        step: StepId(0),
-        state: Final::Succeeded,
-        attempts: 2,
-        outputs: Some(Box::new(json!({"n": 1}))),
-    };
+    let kept = Event::Settled { node: NodeId(1), state: Final::Succeeded, reason: None, outputs: Some(Box::new(json!({"n": 1}))) };
     vec![
         Event::Started,
         Event::Resumed { at: 5 },
@@ -666,13 +664,13 @@ fn fill_disk(run: &RunDir) {
         sent += 1;
         // A few ahead, as a driver is: what waits in memory must find room later.
         while sent - answered > 8 && !matches!(*health.borrow(), Health::Full(_)) {
-            answered += told.try_iter().map(|written| written.expect("no error while it waits")).count() as u64;
+            answered += told.try_iter().inspect(|written| assert!(written.is_ok(), "no error while it waits")).count() as u64;
             std::thread::yield_now();
         }
     }
     println!("was {}", if low { "low" } else { "never low" });
     println!("was full after {sent}");
-    answered += told.try_iter().map(|written| written.expect("no error while it waits")).count() as u64;
+    answered += told.try_iter().inspect(|written| assert!(written.is_ok(), "no error while it waits")).count() as u64;
     assert!(answered < sent, "something waits");
     assert_eq!(Reader::open(run).expect("it can be read").run().expect("read").last_seq, answered);
     drop(file);

@@ -182,7 +182,7 @@ impl Books {
             Event::CancelRequested => self.cancels += 1,
             Event::Paused { .. } => self.paused = true,
             Event::Unpaused => self.paused = false,
-            Event::Marked { verdict, .. } => self.mark(spec, addr, *verdict),
+            Event::Marked { verdict, .. } => self.mark(spec, addr, *verdict, world),
             Event::Replanned { .. } => {}
             Event::Finished { state } => {
                 self.finished = Some(*state);
@@ -236,7 +236,10 @@ impl Books {
 
     fn blocked(&self, owner: &str, block: &Block, step: &Step) -> bool {
         let fact = self.fact(&join(owner, &step.name));
-        if fact.flying || fact.asked || fact.opened || fact.last.is_some() && fact.retry_at.is_none()
+        if fact.flying
+            || fact.asked
+            || fact.opened
+            || fact.last.is_some() && fact.retry_at.is_none()
         {
             return false;
         }
@@ -279,9 +282,8 @@ impl Books {
 
     pub fn failed_items(&self, frame: &Frame) -> u64 {
         let keys = self.fact(&frame.addr).keys.unwrap_or_default();
-        let failed = |key: &&String| {
-            self.fact(&join(&frame.addr, key)).ended == Some(Final::Failed)
-        };
+        let failed =
+            |key: &&String| self.fact(&join(&frame.addr, key)).ended == Some(Final::Failed);
         keys.iter().filter(failed).count() as u64
     }
 
@@ -339,9 +341,12 @@ impl Books {
     fn check_frame(&self, frame: &Frame, addr: &str) -> Checked {
         let owner = self.fact(&frame.owner);
         if !owner.opened || owner.ended.is_some() {
-            return Err(format!("`{addr}` starts though `{}` is not open", frame.owner));
+            return Err(format!(
+                "`{addr}` starts though `{}` is not open",
+                frame.owner
+            ));
         }
-        if frame.closing != owner.closing.is_some() && !(frame.step.background && !frame.closing) {
+        if frame.closing != owner.closing.is_some() && (frame.closing || !frame.step.background) {
             return Err(format!("`{addr}` starts in the wrong phase"));
         }
         // What is open goes on when a service that it needs is gone for a while.
@@ -351,7 +356,10 @@ impl Books {
                 return Err(format!("`{addr}` starts before its need `{name}`"));
             }
         }
-        for place in [Some(&frame.addr), frame.item.as_ref()].into_iter().flatten() {
+        for place in [Some(&frame.addr), frame.item.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             if self.fact(place).ended.is_some() {
                 return Err(format!("`{addr}` starts though `{place}` has ended"));
             }
@@ -497,7 +505,7 @@ impl Books {
         }
     }
 
-    fn mark(&mut self, spec: &Spec, addr: &str, verdict: Verdict) {
+    fn mark(&mut self, spec: &Spec, addr: &str, verdict: Verdict, mut world: Option<&mut World>) {
         let fact = self.at(addr);
         fact.asked = false;
         fact.last = None;
@@ -506,7 +514,7 @@ impl Books {
         match verdict {
             Verdict::Done => fact.ended = Some(Final::Succeeded),
             Verdict::Skip => fact.ended = Some(Final::Skipped),
-            Verdict::Redo => self.revive(spec, addr, &mut None),
+            Verdict::Redo => self.revive(spec, addr, &mut world),
         }
         if self.finished.is_some() {
             return;
@@ -554,7 +562,11 @@ impl Books {
         let frames = walk(spec, addr).unwrap();
         let last = frames.last().unwrap();
         let limited = last.item.is_some()
-            && last.step.fan.as_ref().is_some_and(|fan| fan.max_parallel.is_some());
+            && last
+                .step
+                .fan
+                .as_ref()
+                .is_some_and(|fan| fan.max_parallel.is_some());
         let parent = match last.item {
             Some(_) => &last.addr,
             None => &last.owner,

@@ -105,13 +105,7 @@ impl Books {
         Ok(())
     }
 
-    pub fn check_settled(
-        &self,
-        spec: &Spec,
-        addr: &str,
-        state: Final,
-        world: &World,
-    ) -> Checked {
+    pub fn check_settled(&self, spec: &Spec, addr: &str, state: Final, world: &World) -> Checked {
         let frames = walk(spec, addr)?;
         let frame = frames.last().ok_or("the run itself is settled")?;
         let fact = self.fact(addr);
@@ -137,7 +131,9 @@ impl Books {
         let justified = match state {
             Final::Succeeded => false,
             Final::Failed => {
-                self.spent(spec, addr) || fact.answer == Some(Answer::Broken) || at_gate(Otherwise::Fail)
+                self.spent(spec, addr)
+                    || fact.answer == Some(Answer::Broken)
+                    || at_gate(Otherwise::Fail)
             }
             Final::Skipped => {
                 fact.answer == Some(Answer::Skip)
@@ -192,7 +188,11 @@ impl Books {
             Final::Cancelled => self.cancels > 0,
             Final::Skipped => false,
         };
-        if fits { Ok(()) } else { Err("it ends wrongly".into()) }
+        if fits {
+            Ok(())
+        } else {
+            Err("it ends wrongly".into())
+        }
     }
 
     pub fn check_block(
@@ -214,8 +214,8 @@ impl Books {
         }
         let finally = block.finally.iter().filter(|_| phase == Phase::All);
         let mut failed = false;
-        for (step, closing) in (block.steps.iter().map(|step| (step, false)))
-            .chain(finally.map(|step| (step, true)))
+        for (step, closing) in
+            (block.steps.iter().map(|step| (step, false))).chain(finally.map(|step| (step, true)))
         {
             let addr = join(owner, &step.name);
             let left = match self.stand(owner, block, step) {

@@ -74,7 +74,9 @@ impl Engine {
     pub fn resume(plan: Arc<Plan>, desk: &mut Desk, now: u64) -> Result<Self, String> {
         let mut engine = Self::around(Run::replay(plan, desk.log.events()));
         engine.run.tell_time(now);
+        engine.inherited = engine.run.in_flight().collect();
         for id in engine.run.ordered_ahead() {
+            engine.inherited.insert(id);
             let addr = engine.run.address(id.node);
             if desk.world.look(&addr, id.attempt) != Look::NoEntry {
                 engine.input(Input::Begun(id), desk, now)?;
@@ -156,7 +158,9 @@ impl Engine {
             Ok(())
         } else {
             let doing = &self.doing;
-            Err(format!("the increments of wants are wrong: desired {desired:?}, known {doing:?}"))
+            Err(format!(
+                "the increments of wants are wrong: desired {desired:?}, known {doing:?}"
+            ))
         }
     }
 

@@ -1,5 +1,7 @@
 //! The core against seeded worlds: random plans, crashes, lost and doubled reports, jumps of the clock.
 //! `FLOWRUN_SIM_SEEDS` sets how many seeds are played, `FLOWRUN_SIM_SEED` plays one and prints it.
+#![expect(clippy::disallowed_methods, reason = "making a fixture writes files; the core may not")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod books;
 mod doors;
@@ -38,7 +40,11 @@ fn report(seed: u64, why: &str) -> String {
     let small = shrink::shrink(&spec::random(seed), |spec| failure(spec).is_some());
     let why_small = failure(&small).unwrap_or_default();
     let lines = play::last_lines(&small, 60);
-    format!("seed {seed}: {why}\nsmaller: {why_small}\n{}\n{:?}\n{lines}", show(&small.root, 0), small.rates)
+    format!(
+        "seed {seed}: {why}\nsmaller: {why_small}\n{}\n{:?}\n{lines}",
+        show(&small.root, 0),
+        small.rates
+    )
 }
 
 /// A block in a few lines.
@@ -50,8 +56,21 @@ fn show(block: &spec::Block, depth: usize) -> String {
             let mut short = step.clone();
             let body = short.body.take();
             let indent = "  ".repeat(depth);
-            text += &format!("{indent}{part}{}: needs {:?} fan {:?} resolve {} item {} attempts {} gates {:?} pools {:?} {:?} allow {} out {} service {}\n",
-                short.name, short.needs, short.fan, short.resolve, short.resolve_item, short.retry.attempts, short.gates, short.pools, short.on_lost, short.allow_failure, short.hands_out, short.background);
+            text += &format!(
+                "{indent}{part}{}: needs {:?} fan {:?} resolve {} item {} attempts {} gates {:?} pools {:?} {:?} allow {} out {} service {}\n",
+                short.name,
+                short.needs,
+                short.fan,
+                short.resolve,
+                short.resolve_item,
+                short.retry.attempts,
+                short.gates,
+                short.pools,
+                short.on_lost,
+                short.allow_failure,
+                short.hands_out,
+                short.background
+            );
             if let Some(body) = body {
                 text += &show(&body, depth + 1);
             }
@@ -74,8 +93,15 @@ fn every_seeded_world_is_survived() {
     for seed in seeds() {
         bad.extend(failure(&spec::random(seed)).map(|why| (seed, why)));
     }
-    let short: Vec<String> = bad.iter().take(10).map(|(s, why)| format!("seed {s}: {why}")).collect();
-    let first = bad.first().map(|(seed, why)| report(*seed, why)).unwrap_or_default();
+    let short: Vec<String> = bad
+        .iter()
+        .take(10)
+        .map(|(s, why)| format!("seed {s}: {why}"))
+        .collect();
+    let first = bad
+        .first()
+        .map(|(seed, why)| report(*seed, why))
+        .unwrap_or_default();
     if !bad.is_empty() {
         println!("{}\n\n{first}\n{} bad", short.join("\n"), bad.len());
     }
@@ -105,4 +131,20 @@ fn every_planted_bug_is_caught() {
         }
     }
     assert!(survivors.is_empty(), "not caught: {survivors:?}");
+}
+
+/// Writes the plan and the journal of one seed as a fixture, where `FLOWRUN_SIM_FIXTURE` names a path without an end.
+#[test]
+fn a_fixture_is_written_on_demand() {
+    let (Ok(path), Some(seed)) = (
+        std::env::var("FLOWRUN_SIM_FIXTURE"),
+        number("FLOWRUN_SIM_SEED"),
+    ) else {
+        return;
+    };
+    let spec = spec::random(seed);
+    let play = play::play(&spec).map_err(|why| panic!("{why}")).unwrap();
+    let plan = serde_json::to_string_pretty(&spec::compile(&spec)).unwrap();
+    std::fs::write(format!("{path}.plan.json"), plan).unwrap();
+    std::fs::write(format!("{path}.jsonl"), play.journal()).unwrap();
 }

@@ -66,7 +66,9 @@ pub fn last_lines(spec: &Spec, count: usize) -> String {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play.whole()));
     let skip = play.log.lines.len().saturating_sub(count);
     let lines = play.log.lines.iter().skip(skip).map(|line| match line {
-        Line::Event { event, addr, now, .. } => format!("{} {addr}: {event:?}", now % 100_000_000),
+        Line::Event {
+            event, addr, now, ..
+        } => format!("{} {addr}: {event:?}", now % 100_000_000),
         Line::Intent { addr, attempt } => format!("start {addr} {attempt}"),
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -92,6 +94,15 @@ fn begin(spec: &Spec) -> Play<'_> {
 }
 
 impl Play<'_> {
+    /// The journal, an event a line, and how the run ended.
+    pub fn journal(&self) -> String {
+        let lines = self
+            .log
+            .events()
+            .map(|event| serde_json::to_string(event).unwrap() + "\n");
+        lines.collect()
+    }
+
     fn clock(&self) -> u64 {
         (1_000_000_000_000 + self.t as i64 + self.skew) as u64
     }
@@ -131,7 +142,7 @@ impl Play<'_> {
             for effect in self.engine.released(self.log.committed) {
                 self.act(effect)?;
             }
-            if self.moves % 48 == 0 {
+            if self.moves.is_multiple_of(48) {
                 self.compare_histories()?;
             }
             let ended = self.engine.run.state() != RunState::Running;
@@ -235,7 +246,11 @@ impl Play<'_> {
         let gates = self.engine.run.gates_to_measure();
         let clocks = gates.iter().map(|(_, at)| *at).chain(told);
         let clocks = clocks.map(|at| self.t + at.saturating_sub(now).max(1));
-        let inbox = self.inbox.iter().map(|(at, _)| *at).filter(|at| *at > self.t);
+        let inbox = self
+            .inbox
+            .iter()
+            .map(|(at, _)| *at)
+            .filter(|at| *at > self.t);
         let next = clocks.chain(inbox).chain(self.world.next(self.t)).min();
         let Some(next) = next else { return Ok(false) };
         self.t = next;
@@ -254,11 +269,13 @@ impl Play<'_> {
 
     fn report(&mut self, addr: &str, attempt: u32, exit: Exit) {
         let id = self.ids[&(addr.to_owned(), attempt)];
-        let report = || Message::Input(Input::Report {
-            id,
-            outcome: outcome(exit),
-            started: None,
-        });
+        let report = || {
+            Message::Input(Input::Report {
+                id,
+                outcome: outcome(exit),
+                started: None,
+            })
+        };
         self.soon(report());
         if self.rng.percent(self.spec.rates.double) {
             let at = self.t + self.rng.range(1, 60_000);
@@ -448,7 +465,12 @@ impl Play<'_> {
     fn restart(&mut self, why: &'static str) -> Done {
         self.count(why);
         self.log.lines.truncate(self.log.committed);
-        let answers: Vec<_> = self.books.facts.iter().map(|(a, f)| (a.clone(), f.answer)).collect();
+        let answers: Vec<_> = self
+            .books
+            .facts
+            .iter()
+            .map(|(a, f)| (a.clone(), f.answer))
+            .collect();
         let gates = std::mem::take(&mut self.books.gates);
         self.books = Books::default();
         for line in &self.log.lines {
@@ -519,8 +541,12 @@ impl Play<'_> {
             return Err("an ended run goes on".into());
         }
         for line in &self.log.lines {
-            let Line::Event { addr, .. } = line else { continue };
-            let Some(node) = self.engine.run.find(addr) else { continue };
+            let Line::Event { addr, .. } = line else {
+                continue;
+            };
+            let Some(node) = self.engine.run.find(addr) else {
+                continue;
+            };
             let seen = self.engine.run.view(node).map(|view| view.state.word());
             let fact = self.books.fact(addr).ended;
             let fact = fact.map(|state| format!("{state:?}").to_lowercase());

@@ -7,22 +7,56 @@ type Change = fn(&mut Step) -> bool;
 
 /// Ways to make a step simpler; each says whether it changed anything.
 const CHANGES: &[Change] = &[
-    |s| s.body.take().is_some() && { s.hands_out = false; true },
-    |s| s.fan.take().is_some() && { s.resolve_item = false; true },
+    |s| {
+        s.body.take().is_some() && {
+            s.hands_out = false;
+            true
+        }
+    },
+    |s| {
+        s.fan.take().is_some() && {
+            s.resolve_item = false;
+            true
+        }
+    },
     |s| !std::mem::take(&mut s.gates).is_empty(),
     |s| !std::mem::take(&mut s.pools).is_empty(),
     |s| s.needs.pop().is_some(),
-    |s| !s.needs.is_empty() && { s.needs.remove(0); true },
+    |s| {
+        !s.needs.is_empty() && {
+            s.needs.remove(0);
+            true
+        }
+    },
     |s| s.fan.is_none() && std::mem::take(&mut s.resolve),
     |s| std::mem::take(&mut s.resolve_item),
     |s| std::mem::take(&mut s.allow_failure),
     |s| std::mem::take(&mut s.hands_out),
     |s| std::mem::take(&mut s.background),
     |s| std::mem::replace(&mut s.retry.attempts, 1) > 1,
-    |s| s.fan.as_mut().is_some_and(|f| f.max_parallel.take().is_some()),
-    |s| s.fan.as_mut().is_some_and(|f| f.max_failures.take().is_some()),
-    |s| s.fan.as_mut().is_some_and(|f| f.items > 1 && { f.items -= 1; true }),
-    |s| s.body.as_mut().is_some_and(|b| !std::mem::take(&mut b.finally).is_empty()),
+    |s| {
+        s.fan
+            .as_mut()
+            .is_some_and(|f| f.max_parallel.take().is_some())
+    },
+    |s| {
+        s.fan
+            .as_mut()
+            .is_some_and(|f| f.max_failures.take().is_some())
+    },
+    |s| {
+        s.fan.as_mut().is_some_and(|f| {
+            f.items > 1 && {
+                f.items -= 1;
+                true
+            }
+        })
+    },
+    |s| {
+        s.body
+            .as_mut()
+            .is_some_and(|b| !std::mem::take(&mut b.finally).is_empty())
+    },
 ];
 
 type Rate = fn(&mut Rates) -> &mut u64;

@@ -221,13 +221,13 @@ impl Maker<'_> {
 
     fn some_pools(&mut self, leaf: bool) -> Vec<(u32, u32)> {
         let pools = self.pools;
-        (0..)
-            .zip(pools)
-            .filter_map(|(pool, size)| {
-                (leaf && self.rng.percent(40))
-                    .then(|| (pool, self.rng.range(1, u64::from(*size)) as u32))
-            })
-            .collect()
+        let mut some = Vec::new();
+        for (pool, size) in (0..).zip(pools) {
+            if leaf && self.rng.percent(40) {
+                some.push((pool, self.rng.range(1, u64::from(*size)) as u32));
+            }
+        }
+        some
     }
 }
 

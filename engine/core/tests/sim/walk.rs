@@ -60,7 +60,10 @@ pub fn walk<'a>(spec: &'a Spec, addr: &str) -> Result<Vec<Frame<'a>>, String> {
         if parts.peek().is_none() {
             return Ok(frames);
         }
-        block = step.body.as_ref().ok_or(format!("nothing inside `{addr}`"))?;
+        block = step
+            .body
+            .as_ref()
+            .ok_or(format!("nothing inside `{addr}`"))?;
         owner = next;
     }
 }

@@ -55,7 +55,9 @@ impl World {
         let step = frames.last().ok_or("the run has no attempts")?.step;
         let key = (addr.to_owned(), attempt);
         if self.attempts.contains_key(&key) {
-            return Err(format!("attempt {attempt} of `{addr}` starts for the second time"));
+            return Err(format!(
+                "attempt {attempt} of `{addr}` starts for the second time"
+            ));
         }
         if self.alive.iter().any(|(other, _)| other == addr) {
             return Err(format!("`{addr}` starts while a copy of it lives"));
@@ -182,7 +184,9 @@ impl World {
         match self.attempts.get(&(addr.to_owned(), attempt)) {
             None => Look::NoEntry,
             Some(life) if life.alive => Look::Alive,
-            Some(Attempt { exit: Some(exit), .. }) => Look::Exited(*exit),
+            Some(Attempt {
+                exit: Some(exit), ..
+            }) => Look::Exited(*exit),
             Some(_) => Look::Gone,
         }
     }

@@ -7,7 +7,7 @@ use super::prepare::{Prepared, Ready};
 use super::probe;
 use crate::gates;
 use crate::host::{ChildKey, Fenced, fence};
-use crate::plan::seal;
+use crate::plan::{coerce, seal};
 use flowrun_core::event::{Failure, FailureClass, Found, Outcome};
 use flowrun_core::AttemptId;
 use flowrun_sdk::cx::AttemptInfo;
@@ -50,7 +50,8 @@ impl Job {
         let step = world.registry.get(uses);
         let step = step.ok_or_else(|| StepError::permanent(format!("there is no step type `{uses}`")))?;
         let input = seal::unseal(&self.prepared.input, &world.secrets);
-        let input = input.map_err(|fault| StepError::permanent(fault.message))?;
+        let mut input = input.map_err(|fault| StepError::permanent(fault.message))?;
+        coerce(&step.info().input, &mut input);
         Ok(Some((Arc::clone(step), input)))
     }
 }
@@ -63,19 +64,12 @@ pub(crate) async fn run(job: Job, started: u64) {
         Ok(outputs) => Ending::Outcome(Outcome::Succeeded { outputs }),
         Err(error) => ending_of(error, &job),
     };
-    if job.scratch.exists()
-        && let Err(error) = std::fs::remove_dir_all(&job.scratch)
-    {
-        tracing::debug!(path = %job.scratch.display(), %error, "cannot remove a scratch folder");
-    }
     // A driver that has ended finds the outcome in the book at the next resume.
     let children = job.backend.children.load(Ordering::Relaxed);
     let _ = driver.send(Message::Ended { id, ending, started, children });
 }
 
 async fn attempt(job: &Job) -> StepResult<Option<Box<Value>>> {
-    make_private_dir(&job.scratch)
-        .map_err(|e| StepError::transient(format!("cannot make the folder `{}`: {e}", job.scratch.display())))?;
     if let Some(test) = &job.prepared.unless
         && already_done(job, test).await?
     {

@@ -42,6 +42,9 @@ pub(crate) struct Task {
 /// Why a full disk pauses a run, as it stands in the journal.
 pub(crate) const FULL_DISK: &str = "the disk of the state directory is full";
 
+/// The longest that a decision nobody waits for is kept from the disk.
+const GATHER_MS: u64 = 5;
+
 /// How far this process is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaving {
@@ -84,6 +87,9 @@ pub(crate) struct Engine {
     pub(crate) publisher: Publisher,
     /// Children whose end is known, by the event that says so: the host may forget them once it is on the disk.
     forgets: BTreeMap<u64, Vec<ChildKey>>,
+    /// Attempts whose end is known, likewise: before it is on the disk a resume still needs what their children handed
+    /// out.
+    over: BTreeMap<u64, Vec<AttemptId>>,
     /// When attempts started that an earlier process started.
     pub(crate) known_starts: HashMap<AttemptId, u64>,
     /// Every attempt of an earlier boot is judged once this event is on the disk.
@@ -126,8 +132,10 @@ impl Engine {
             gates,
             publisher,
             forgets: BTreeMap::new(),
+            over: BTreeMap::new(),
             known_starts: HashMap::new(),
             settled_at: None,
+            gathering: None,
             paused_by_disk: false,
             settles: false,
             leaving: Leaving::No,
@@ -143,6 +151,9 @@ impl Engine {
                 return Err(DriverError::Store(error));
             }
             if let Some(end) = self.end() {
+                if end == End::Finished(flowrun_core::RunState::Succeeded) {
+                    self.say_outputs();
+                }
                 self.publish(true);
                 return Ok(end);
             }
@@ -154,6 +165,19 @@ impl Engine {
                 let Ok(message) = inbox.try_recv() else { break };
                 self.take(message);
             }
+        }
+    }
+
+    /// What the plan hands out is what the person wanted to know.
+    fn say_outputs(&self) {
+        match self.resolver().outputs(NodeId::RUN) {
+            Ok(outputs) => {
+                for (name, value) in outputs.as_object().into_iter().flatten() {
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    self.publisher.say(format!("{name}: {value}"));
+                }
+            }
+            Err(fault) => self.publisher.say(format!("the plan's outputs cannot be shown: {fault}")),
         }
     }
 
@@ -182,7 +206,8 @@ impl Engine {
     fn pause(&self) -> Duration {
         let now = self.clock.now();
         let gates = self.gates.next_look(&self.run);
-        let next = [self.run.next_time(), gates, self.publisher.next(now)].into_iter().flatten().min();
+        let gathered = self.gathering.map(|since| since.saturating_add(GATHER_MS));
+        let next = [self.run.next_time(), gates, self.publisher.next(now), gathered].into_iter().flatten().min();
         Duration::from_millis(next.map_or(60_000, |at| at.saturating_sub(now).clamp(1, 60_000)))
     }
 
@@ -225,6 +250,7 @@ impl Engine {
                 self.input(Input::Reconciled { id, found });
                 let keys = Fates::look(&self.world.run).map(|fates| children_of(&fates, id)).unwrap_or_default();
                 self.forgets.entry(self.seq).or_default().extend(keys);
+                self.over.entry(self.seq).or_default().push(id);
             }
             Message::Progress(id, progress) => {
                 if let Some(task) = self.tasks.get_mut(&id.node).filter(|task| task.attempt == id.attempt) {
@@ -313,6 +339,7 @@ impl Engine {
                 let (node, attempt) = (id.node.0, id.attempt);
                 let keys = (0..children).map(|ordinal| ChildKey { node, attempt, ordinal });
                 self.forgets.entry(self.seq).or_default().extend(keys);
+                self.over.entry(self.seq).or_default().push(id);
             }
             Ending::Lost => self.input(Input::Lost(id)),
         }
@@ -356,6 +383,11 @@ impl Engine {
                 while let Some(entry) = self.forgets.first_entry().filter(|entry| *entry.key() <= seq) {
                     entry.remove().into_iter().for_each(|key| self.host.forget(key));
                 }
+                while let Some(entry) = self.over.first_entry().filter(|entry| *entry.key() <= seq) {
+                    for id in entry.remove() {
+                        remove_scratch(&self.scratch(id));
+                    }
+                }
             }
             Err(error) => {
                 self.failed.get_or_insert(error);
@@ -366,7 +398,8 @@ impl Engine {
     /// Obeys an event in memory and puts it into the next commit.
     pub(crate) fn record(&mut self, event: Event) {
         let now = self.clock.now();
-        let before = event_node(&event);
+        let node = event_node(&event);
+        let around = self.around(&event);
         let many = super::rows::Before::of(&self.run, &event);
         self.run.evolve(&event);
         self.facts.fold(now, &event);
@@ -384,10 +417,25 @@ impl Engine {
         if let Event::Resolved { node, values: Some(_) } = &entry.event {
             self.learn_gates_of(*node);
         }
-        entry.rows.extend(before.and_then(|node| super::rows::row(&self.run, &self.facts, node, &entry.event, now)));
+        let begun = around.into_iter().filter(|(node, before)| self.run.seen(*node) != *before).map(|(node, _)| node);
+        for node in begun.chain(node) {
+            entry.rows.extend(super::rows::row(&self.run, &self.facts, node, &entry.event, now));
+        }
         entry.rows.extend(many.iter().flat_map(|many| many.rows(&self.run, &self.facts, &entry.event, now)));
         self.publisher.notice(&self.world, &self.run, &mut self.facts, &entry.event, now);
         self.batch.push(entry);
+    }
+
+    /// The groups and fan-outs around an attempt that is ordered: the first one lets them begin too.
+    fn around(&self, event: &Event) -> Vec<(NodeId, UnitState)> {
+        let Event::Ordered { id } = event else { return Vec::new() };
+        let mut around = Vec::new();
+        let mut node = self.run.parent(id.node);
+        while node != NodeId::RUN && self.run.seen(node) == UnitState::Waiting {
+            around.push((node, UnitState::Waiting));
+            node = self.run.parent(node);
+        }
+        around
     }
 
     /// The gates of sub-plans that have been called.
@@ -411,8 +459,17 @@ impl Engine {
 
     fn flush(&mut self) {
         if self.batch.is_empty() {
+            self.gathering = None;
             return;
         }
+        let now = self.clock.now();
+        let since = *self.gathering.get_or_insert(now);
+        // As long as attempts that are on the disk keep every slot busy, a commit may gather some company.
+        let nobody_waits = self.releases.is_empty() && self.leaving == Leaving::No && self.tasks.len() > 1;
+        if nobody_waits && self.batch.len() < 256 && now.saturating_sub(since) < GATHER_MS {
+            return;
+        }
+        self.gathering = None;
         let entries = std::mem::take(&mut self.batch);
         let expected = self.seq - entries.len() as u64;
         let driver = self.driver.clone();
@@ -434,11 +491,10 @@ impl Engine {
                 let outputs = self.resolver().outputs(node);
                 self.input(Input::Outputs { node, outputs });
             }
-            Some(Want::Run(id)) => {
-                if self.leaving == Leaving::No || self.tasks.contains_key(&node) {
-                    self.release(id, false);
-                }
+            Some(Want::Run(id)) if self.leaving == Leaving::No || self.tasks.contains_key(&node) => {
+                self.release(id, false);
             }
+            Some(Want::Run(_)) => {}
             Some(Want::Reconcile(id)) => self.release(id, true),
             Some(Want::Stop(id)) => self.stop(id),
             None => {}
@@ -558,6 +614,20 @@ impl Engine {
             };
             self.publisher.publish(view, now);
         }
+    }
+}
+
+/// Best effort: an attempt's folder that stays costs room and nothing else.
+fn remove_scratch(path: &std::path::Path) {
+    // Nearly always it is empty or was never made, and then one call does.
+    let removed = match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => std::fs::remove_dir_all(path),
+        other => other,
+    };
+    if let Err(error) = removed
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %path.display(), %error, "cannot remove a scratch folder");
     }
 }
 

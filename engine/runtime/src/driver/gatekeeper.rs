@@ -62,7 +62,7 @@ impl Gatekeeper {
     }
 
     /// What the gate said last.
-    pub(crate) fn text(&self, gate: GateId) -> Option<&str> {
-        self.last.get(gate.index())?.as_ref().map(|(reading, _)| reading.text.as_str())
+    pub(crate) fn last(&self, gate: GateId) -> Option<&Reading> {
+        self.last.get(gate.index())?.as_ref().map(|(reading, _)| reading)
     }
 }

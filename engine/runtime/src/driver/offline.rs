@@ -51,10 +51,9 @@ pub fn apply(prologue: &Prologue, run: &RunDir, control: Control) -> Result<(), 
         let _ = tell.send(written);
     });
     journal.append(seq, now, entries, done);
-    match told.recv() {
-        Ok(written) => written.map(drop)?,
-        // The writer ended without an answer: closing says why.
-        Err(_) => {}
+    // Where the writer ended without an answer, closing says why.
+    if let Ok(written) = told.recv() {
+        written?;
     }
     Ok(journal.close()?)
 }

@@ -29,6 +29,7 @@ pub(crate) struct Publisher {
     watchers: Watchers,
     published: u64,
     written: u64,
+    /// By the block or fan-out that waits, and the gate: who is first changes all the time.
     waiting_since: HashMap<(NodeId, String), u64>,
 }
 
@@ -110,7 +111,7 @@ impl Publisher {
         let mut waiting = Vec::new();
         for (node, count, hold) in view.run.holds().into_iter().take(MAX_LINES) {
             let (gate, reason) = reason(view, hold, now);
-            let key = (node, gate.clone().unwrap_or_default());
+            let key = (view.run.parent(node), gate.clone().unwrap_or_default());
             let began = since.remove(&key).unwrap_or(now);
             self.waiting_since.insert(key, began);
             waiting.push(Waiting { address: view.run.address(node), count, gate, reason, since: began });
@@ -229,7 +230,12 @@ fn reason(view: &View<'_>, hold: Hold, now: u64) -> (Option<String>, String) {
     match hold {
         Hold::Gate(gate) => {
             let name = view.world.plan.gates.get(gate.index()).map(|gate| gate.name.clone()).unwrap_or_default();
-            let text = view.gates.text(gate).map_or_else(|| format!("gate {name} is being measured"), str::to_owned);
+            let text = match view.gates.last(gate) {
+                None => format!("gate {name} is being measured"),
+                // It holds, so what keeps the next one back is the pause after the last admission, or `hold`.
+                Some(reading) if reading.holds => format!("gate {name} settles after the last start ({})", reading.text),
+                Some(reading) => reading.text.clone(),
+            };
             (Some(name), text)
         }
         Hold::Pool(pool) => {

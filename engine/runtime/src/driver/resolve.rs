@@ -121,16 +121,16 @@ impl<'a> Resolver<'a> {
         Ok((keys, order, items))
     }
 
-    /// The outputs of a group or a sub-plan.
+    /// The outputs of a group or a sub-plan; of the run itself, those of its plan.
     pub(crate) fn outputs(&self, node: NodeId) -> Result<Value, String> {
-        let Some((_, step)) = self.step(node) else { return Err("there is no such step".into()) };
         let mut outputs = Map::new();
-        let (context, list) = match &step.body {
-            Body::Plan { block, .. } => {
-                let context = self.world.plan.blocks[block.index()].context;
-                (context, &self.world.plan.contexts[context.index()].outputs)
-            }
-            Body::Group(_) | Body::Leaf { .. } | Body::Wait => (step.context, &step.outputs),
+        let of_plan = |context: ContextId| (context, &self.world.plan.contexts[context.index()].outputs);
+        let (context, list) = match self.step(node) {
+            None => of_plan(ContextId(0)),
+            Some((_, step)) => match &step.body {
+                Body::Plan { block, .. } => of_plan(self.world.plan.blocks[block.index()].context),
+                Body::Group(_) | Body::Leaf { .. } | Body::Wait => (step.context, &step.outputs),
+            },
         };
         let scope = self.scope(node, context);
         for (name, value) in list {

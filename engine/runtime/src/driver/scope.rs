@@ -7,7 +7,7 @@ use crate::plan::model::ContextId;
 use crate::plan::seal;
 use crate::plan::template::Scope;
 use flowrun_core::plan::Body;
-use flowrun_core::{NodeId, Run, RunState};
+use flowrun_core::{BlockId, NodeId, Run, RunState, StepId};
 use serde_json::{Map, Value};
 
 /// The names that a step or an item sees.
@@ -105,13 +105,18 @@ impl NodeScope<'_> {
 
     fn step(&self, path: &[String]) -> Option<Value> {
         let (name, rest) = path.split_first()?;
+        if self.node == NodeId::RUN {
+            let step = self.world.step_named(BlockId(0), name)?;
+            let node = self.run.children(NodeId::RUN).into_iter().find(|n| self.step_of(*n) == Some(step))?;
+            return self.step_value(node, rest);
+        }
         let here = self.run.view(self.node)?.step?;
         // A group's outputs are evaluated in the names of its inside, a step's everything else in those of its block.
         let inside = match self.run.plan().steps[here.index()].body {
             Body::Block(block) if self.world.plan.blocks[block.index()].context == self.context => {
                 self.world.step_named(block, name).and_then(|step| {
                     let children = self.run.children(self.node);
-                    children.into_iter().find(|child| self.run.view(*child).is_some_and(|v| v.step == Some(step)))
+                    children.into_iter().find(|child| self.step_of(*child) == Some(step))
                 })
             }
             Body::Block(_) | Body::Leaf => None,
@@ -120,6 +125,14 @@ impl NodeScope<'_> {
             let step = self.world.step_named(self.world.plan.steps[here.index()].block, name)?;
             self.run.seen_from(self.node, step)
         })?;
+        self.step_value(node, rest)
+    }
+
+    fn step_of(&self, node: NodeId) -> Option<StepId> {
+        self.run.view(node)?.step
+    }
+
+    fn step_value(&self, node: NodeId, rest: &[String]) -> Option<Value> {
         if rest.first().is_some_and(|word| word == "state") && rest.len() == 1 {
             return Some(Value::String(self.run.seen(node).word().to_owned()));
         }

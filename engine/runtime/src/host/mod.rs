@@ -25,6 +25,7 @@ pub use fate::{Fate, Fates, fate, wait_orphan};
 pub use fence::{Fenced, fence};
 
 use crate::paths::RunDir;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 /// The variable that every child carries and hands on to its descendants: which attempt it belongs to.
@@ -42,10 +43,13 @@ pub struct ChildKey {
 }
 
 impl ChildKey {
-    /// The value of [`ATTEMPT_VAR`] for this child: the same for all children of an attempt.
+    /// The value of [`ATTEMPT_VAR`] for this child: the same for all children of an attempt, and no other attempt's on
+    /// this machine. Ids of runs are unique in one state directory only, so the directory itself is part of it: a fence
+    /// kills by this value.
     #[must_use]
     pub fn tag(&self, run: &RunDir) -> String {
-        format!("{}/{}/{}", run.id(), self.node, self.attempt)
+        let (device, inode) = std::fs::metadata(run.path()).map_or((0, 0), |dir| (dir.dev(), dir.ino()));
+        format!("{}@{device:x}.{inode:x}/{}/{}", run.id(), self.node, self.attempt)
     }
 }
 

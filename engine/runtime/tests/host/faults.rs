@@ -119,6 +119,16 @@ async fn a_fence_leaves_other_attempts_alone() {
     let host = place.host().await;
     let one = host.start(place.sh(1, "sleep 1000")).await.expect("it starts");
     let other = host.start(place.sh(11, "sleep 1000")).await.expect("it starts");
+    // A run of the same name in another state directory is another run.
+    let namesake = Place::new();
+    let second = namesake.host().await;
+    second.start(namesake.sh(1, "exit 0")).await.expect("it starts");
+    let same_key = second.start(namesake.sh(2, "sleep 1000")).await.expect("it starts");
+    let run = place.run.clone();
+    let fenced = tokio::task::spawn_blocking(move || fence(&run, key(2))).await.expect("no panic");
+    assert!(fenced == Fenced::Clear && runs(same_key.pid));
+    second.stop(key(2));
+    assert_eq!(second.wait(key(2)).await, ChildExit::Signal(15));
     let run = place.run.clone();
     assert_eq!(tokio::task::spawn_blocking(move || fence(&run, key(1))).await.expect("no panic"), Fenced::Clear);
     assert_eq!(host.wait(key(1)).await, ChildExit::Signal(9));

@@ -10,7 +10,7 @@ pub fn chain(steps: usize) -> String {
     for at in 0..steps {
         let _ = write!(text, "  step_{at}:\n    pool: p\n    env: {{ DIR: \"{{{{params.dir}}}}/{at}\" }}\n    retry: {{ attempts: 3, delay: 10s }}\n");
         if at > 0 {
-            let _ = write!(text, "    needs: [step_{}]\n", at - 1);
+            let _ = writeln!(text, "    needs: [step_{}]", at - 1);
         }
         let _ = write!(text, "    run: |\n      echo \"$DIR\"\n      date\n    timeout: 5m\n");
     }
