@@ -97,9 +97,28 @@ impl Survey {
         })
     }
 
+    /// What was ordered ahead and never started waits for nothing any more once the run has ended.
+    fn as_it_ended(&self, row: NodeRow) -> NodeRow {
+        if self.row.state == RunState::Running || row.state != UnitState::Waiting {
+            return row;
+        }
+        let unused = u32::from(row.started.is_none());
+        NodeRow { state: UnitState::Pending, attempts: row.attempts.saturating_sub(unused), ..row }
+    }
+
+    /// The same for counts.
+    pub fn counts_as_ended(&self, mut counts: Counts) -> Counts {
+        if self.row.state != RunState::Running
+            && let Some(waiting) = counts.0.remove(&UnitState::Waiting)
+        {
+            *counts.0.entry(UnitState::Pending).or_default() += waiting;
+        }
+        counts
+    }
+
     /// The steps of the run's own block, in the order of the plan; those that only the journal knows come last.
     fn steps(&self) -> Result<Vec<StepLine>, Stop> {
-        let rows = self.reader.steps()?;
+        let rows: Vec<NodeRow> = self.reader.steps()?.into_iter().map(|row| self.as_it_ended(row)).collect();
         let states: HashMap<&str, UnitState> = rows.iter().map(|row| (row.address.as_str(), row.state)).collect();
         let mut rest: HashMap<&str, &NodeRow> = rows.iter().map(|row| (row.address.as_str(), row)).collect();
         let mut lines = Vec::new();
@@ -229,7 +248,7 @@ impl Survey {
         if plain {
             return Ok(None);
         }
-        let mut counts = Counts::of_words(&self.reader.counts(row.node)?);
+        let mut counts = self.counts_as_ended(Counts::of_words(&self.reader.counts(row.node)?));
         let total = match row.totals.as_ref().and_then(|totals| totals.get("total")) {
             Some(total) => *total,
             None => step.and_then(|step| self.inner_steps(step)).unwrap_or(0),
@@ -302,7 +321,7 @@ impl Survey {
             let after = rows.last().map_or(0, |row| row.node);
             let page = self.reader.nodes(after, PAGE)?;
             let last = page.len() < PAGE as usize;
-            rows.extend(page);
+            rows.extend(page.into_iter().map(|row| self.as_it_ended(row)));
             if last {
                 return Ok(rows);
             }
