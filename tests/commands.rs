@@ -225,6 +225,31 @@ fn an_interrupted_run_is_cancelled_with_what_lives_on() {
 }
 
 #[test]
+fn a_run_that_waits_for_a_person_gives_5_and_goes_on_after_the_verdict() {
+    let place = Place::new();
+    let plan = place.plan("long.yaml", &LONG.replace("  long: {", "  long: { on_lost: ask,"));
+    let driver = place.start([plan.as_os_str()]);
+    let pid = place.until_file("pid");
+    driver.crash();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).expect("it lives");
+    let host = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)).expect("its parent").to_owned();
+    for process in [host.as_str(), pid.trim()] {
+        let kill = std::process::Command::new("kill").args(["-9", process]).status();
+        assert!(kill.expect("kill runs").success());
+    }
+    until("it is gone", || (!lives(&pid)).then_some(()));
+    let resumed = place.flowrun(["resume"]);
+    assert_eq!(resumed.code, 5, "{}", resumed.err);
+    assert_eq!((place.status()["state"].clone(), place.state_of("long")), ("waiting".into(), "lost".into()));
+    let id = place.run_id();
+    let why = place.ok(0, ["why", &id, "long"]);
+    assert!(why.contains("mark"), "{why}");
+    place.ok(0, ["mark", &id, "long", "done", "--because", "looked at it"]);
+    place.ok(0, ["resume"]);
+    assert_eq!((place.state_of("long"), place.state_of("next")), ("succeeded".into(), "succeeded".into()));
+}
+
+#[test]
 fn a_failed_run_is_given_up_by_cancel() {
     let place = Place::new();
     let plan = place.plan("fragile.yaml", FRAGILE);

@@ -7,7 +7,7 @@ use super::backend::AttemptBackend;
 use super::clock::Clock;
 use super::facts::Facts;
 use super::gatekeeper::Gatekeeper;
-use super::message::{Ending, Message, Request};
+use super::message::{Answer, Ending, Message, Request};
 use super::prepare::{Prepared, prepare};
 use super::probe;
 use super::publish::Publisher;
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// An attempt in flight in this process.
@@ -88,7 +88,7 @@ pub(crate) struct Engine {
     pub(crate) gates: Gatekeeper,
     pub(crate) publisher: Publisher,
     /// Answers to those who asked for something, by the event that does it.
-    answers: BTreeMap<u64, Vec<(oneshot::Sender<Result<String, String>>, String)>>,
+    answers: BTreeMap<u64, Vec<(Answer, String)>>,
     /// Children whose end is known, by the event that says so: the host may forget them once it is on the disk.
     forgets: BTreeMap<u64, Vec<ChildKey>>,
     /// Attempts whose end is known, likewise: before it is on the disk a resume still needs what their children handed
