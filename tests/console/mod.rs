@@ -32,7 +32,10 @@ pub fn told(text: &str) -> Vec<String> {
     ] {
         text = Regex::new(pattern).expect("a pattern").replace_all(&text, name).into_owned();
     }
-    let mut lines: Vec<String> = text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect();
+    // Whether a short step is seen to start, and whether it is time to say how far all is, is chance.
+    let chance = Regex::new(r"^TIME (\S+ started( \(try \d+\))?$|\d+ of \d+ steps done; )").expect("a pattern");
+    let lines = text.trim_end().lines().map(|line| line.trim_end().to_owned());
+    let mut lines: Vec<String> = lines.filter(|line| !chance.is_match(line)).collect();
     let last = lines.len().saturating_sub(1);
     if last > 1 {
         lines[1..last].sort();
