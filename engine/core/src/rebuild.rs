@@ -70,7 +70,10 @@ impl Run {
             node.state = match verdict {
                 Verdict::Done => State::Done(Final::Succeeded),
                 Verdict::Skip => State::Done(Final::Skipped),
-                Verdict::Redo if node.opened.is_some() => State::Done(Final::Failed),
+                // What waits for its needs, goes on waiting; what had ended is opened again at once.
+                Verdict::Redo if node.opened.is_some() && node.state != State::Pending => {
+                    State::Done(Final::Failed)
+                }
                 Verdict::Redo => State::Pending,
             };
             if verdict == Verdict::Redo {

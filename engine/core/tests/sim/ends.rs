@@ -57,12 +57,15 @@ impl Books {
 
     /// Everything in the block of a service has ended but the services.
     fn is_idle(&self, _: &Spec, frame: &Frame, addr: &str) -> bool {
-        let part = if self.fact(&frame.owner).closing.is_some() {
+        let closing = self.fact(&frame.owner).closing;
+        let part = if closing.is_some() {
             Phase::All
         } else {
             Phase::Main
         };
-        let steps = frame.block.steps.iter();
+        // A cancel leaves out what has not begun, without a word for each.
+        let left_out = closing == Some(RunState::Cancelled);
+        let steps = frame.block.steps.iter().filter(|_| !left_out);
         let finally = frame.block.finally.iter();
         let mut all = steps.chain(finally.filter(|_| part == Phase::All));
         all.all(|step| {
