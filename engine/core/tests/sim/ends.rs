@@ -137,10 +137,15 @@ impl Books {
                 self.spent(spec, addr)
                     || fact.answer == Some(Answer::Broken)
                     || at_gate(Otherwise::Fail)
+                    || fact.fails > 0
+                        && frame.item.is_none()
+                        && self.is_starved(&frame.owner, frame.step)
             }
             Final::Skipped => {
                 fact.answer == Some(Answer::Skip)
-                    || frame.item.is_none() && self.is_starved(&frame.owner, frame.step)
+                    || fact.fails == 0
+                        && frame.item.is_none()
+                        && self.is_starved(&frame.owner, frame.step)
                     || at_gate(Otherwise::Skip)
             }
             Final::Cancelled => self.cancels > 0,
