@@ -85,10 +85,15 @@ impl Run {
         });
     }
 
+    /// From the outermost inwards, as what belongs to something that waits would wait too.
     fn reopen_above(&mut self, id: NodeId) {
+        let mut around = Vec::new();
         let mut id = id;
         while id != NodeId::RUN {
             id = self.parent(id);
+            around.push(id);
+        }
+        for id in around.into_iter().rev() {
             if self.node(id).state == State::Done(Final::Failed) {
                 self.nodes[id.index()].state = self.opened_again(id);
             }
