@@ -98,6 +98,8 @@ pub(crate) struct Engine {
     pub(crate) known_starts: HashMap<AttemptId, u64>,
     /// Every attempt of an earlier boot is judged once this event is on the disk.
     pub(crate) settled_at: Option<u64>,
+    /// Since when decisions gather for one commit.
+    gathering: Option<u64>,
     paused_by_disk: bool,
     /// Nothing new is to start: it ends when what runs has ended.
     pub(crate) settles: bool,
