@@ -81,7 +81,6 @@ fn words(cx: &StepCx, input: &Input) -> StepResult<Vec<String>> {
 fn script_file(cx: &StepCx, script: &str) -> StepResult<String> {
     let path = cx.scratch().join("script");
     if !path.exists() {
-        process::make_scratch(cx)?;
         let written = tempfile::NamedTempFile::new_in(cx.scratch()).and_then(|mut file| {
             file.write_all(script.as_bytes())?;
             file.persist(&path).map_err(|error| error.error)

@@ -84,15 +84,15 @@ pub struct Params {
 /// How a run that this process drives is shown and left.
 #[derive(Debug, Clone, Args)]
 pub struct Driving {
-    /// Leave the run to a process in the background
-    #[arg(long)]
+    /// Leave the run to a process in the background, and print its id
+    #[arg(long, conflicts_with = "json")]
     pub detach: bool,
-    /// Approve what the plan asks to be confirmed
-    #[arg(long)]
-    pub yes: bool,
     /// Write one JSON object a line for each event
     #[arg(long)]
     pub json: bool,
+    /// This process is the one in the background, and this is its run.
+    #[arg(long, hide = true, value_name = "ID")]
+    pub in_background: Option<String>,
 }
 
 /// `run PLAN`

@@ -4,6 +4,7 @@
 pub mod attach;
 pub mod check;
 pub mod completions;
+pub mod detach;
 pub mod drive;
 pub mod explain;
 pub mod host;

@@ -25,6 +25,22 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// How another flowrun ended; a signal or a number that flowrun does not give is a failure.
+    #[must_use]
+    pub fn of(status: std::process::ExitStatus) -> Self {
+        let known = [
+            Self::Succeeded,
+            Self::Usage,
+            Self::Unfinished,
+            Self::Driven,
+            Self::WaitsForPerson,
+            Self::StateDir,
+            Self::Interrupted,
+            Self::Terminated,
+        ];
+        known.into_iter().find(|exit| status.code() == Some(i32::from(exit.code()))).unwrap_or(Self::Failed)
+    }
+
     /// The number that the shell sees.
     #[must_use]
     pub fn code(self) -> u8 {

@@ -107,6 +107,14 @@ pub fn status(view: &StatusView, look: &Look) -> String {
     look.write(&lines)
 }
 
+/// A table of words under titles.
+#[must_use]
+pub fn plain(head: &[&str], rows: &[Vec<String>], look: &Look) -> String {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| (Paint::Plain, cell.clone())).collect();
+    let rows: Vec<Row> = std::iter::once(titles(head)).chain(rows.iter().map(cells)).collect();
+    look.write(&aligned(&rows))
+}
+
 fn times(view: &StatusView, look: &Look) -> String {
     let took = look.took(view.started, view.ended, true);
     let started = look.time(view.started, SECOND);

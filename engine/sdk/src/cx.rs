@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 /// A future that a [`Backend`] gives back.
@@ -71,6 +72,8 @@ pub struct AttemptInfo {
 #[derive(Clone)]
 pub struct StepCx {
     info: Arc<AttemptInfo>,
+    /// Whether `scratch` has been asked for, and so made.
+    scratch: Arc<OnceLock<()>>,
     cancel: CancellationToken,
     backend: Arc<dyn Backend>,
 }
@@ -79,7 +82,7 @@ impl StepCx {
     /// For the driver and the test kit.
     #[must_use]
     pub fn new(info: AttemptInfo, cancel: CancellationToken, backend: Arc<dyn Backend>) -> Self {
-        Self { info: Arc::new(info), cancel, backend }
+        Self { info: Arc::new(info), scratch: Arc::default(), cancel, backend }
     }
 
     /// `step`, `step/KEY`, `group/KEY/inner` …
@@ -106,10 +109,14 @@ impl StepCx {
         &self.info.dir
     }
 
-    /// A folder of this attempt for small files, mode 0700; the engine makes it at the first call of a run's step that
-    /// asks for it and removes it after the attempt's end. In memory where the run has secrets.
+    /// A folder of this attempt for small files, mode 0700, made when it is first asked for and removed when the attempt's
+    /// end is on the disk. In memory where the run has secrets.
     #[must_use]
     pub fn scratch(&self) -> &Path {
+        self.scratch.get_or_init(|| {
+            // Whoever then cannot write into it says so, with the path.
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.info.scratch);
+        });
         &self.info.scratch
     }
 

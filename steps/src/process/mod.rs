@@ -104,7 +104,6 @@ impl Process<'_> {
     /// Runs it to its end, or goes on with it where it runs already.
     pub async fn run(&self, cx: &StepCx, mut command: Command) -> StepResult<Outputs> {
         let readers = outputs::compile(self.outputs)?;
-        make_scratch(cx)?;
         let files = Files {
             output: cx.scratch().join("output"),
             progress: cx.scratch().join("progress"),
@@ -172,13 +171,6 @@ async fn watch(cx: &StepCx, command: Command, meter: &Meter) -> StepResult<Exit>
             }
         }
     }
-}
-
-/// The attempt's folder is there already unless nobody asked for it before.
-pub fn make_scratch(cx: &StepCx) -> StepResult<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cx.scratch()).map_err(|error| {
-        StepError::transient(format!("cannot make the attempt's folder `{}`: {error}", cx.scratch().display()))
-    })
 }
 
 /// The name by which people know a signal.

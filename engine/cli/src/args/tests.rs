@@ -37,10 +37,10 @@ fn a_path_is_a_plan_to_run() {
 
 #[test]
 fn options_may_stand_before_the_plan() {
-    let Command::Run(run) = command("--set a=1 --state-dir d/e --yes p.yaml --set b=x=y") else { panic!("no run") };
+    let Command::Run(run) = command("--set a=1 --state-dir d/e --json p.yaml --set b=x=y") else { panic!("no run") };
     assert_eq!(run.plan, Path::new("p.yaml"));
     assert_eq!(run.params.set, [("a".into(), "1".into()), ("b".into(), "x=y".into())]);
-    assert!(run.driving.yes && !run.driving.json && !run.driving.detach);
+    assert!(run.driving.json && !run.driving.detach);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use flowrun_engine::driver::snapshot::Snapshot;
 use flowrun_engine::driver::{Conduct, DriverError, End, Handle, Prologue, Signal, Watchers};
 use flowrun_engine::paths::RunDir;
 use flowrun_engine::plan::{Diagnostic, Loaded, Severity};
-use flowrun_engine::store::{Index, index};
+use flowrun_engine::store::{Index, LockError, index};
 use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -21,7 +21,8 @@ impl From<DriverError> for Stop {
     fn from(error: DriverError) -> Self {
         match &error {
             DriverError::Refused(_) => Self::new(Exit::Usage, error.to_string()),
-            DriverError::Lock(_) => Self::new(Exit::Driven, error.to_string()),
+            DriverError::Lock(LockError::Held { .. }) => Self::new(Exit::Driven, error.to_string()),
+            DriverError::Lock(LockError::Unusable(state)) => Self::new(Exit::StateDir, error.to_string()).hint(state.hint()),
             DriverError::State(state) => Self::new(Exit::StateDir, error.to_string()).hint(state.hint()),
             DriverError::Store(store) => Self::new(Exit::StateDir, error.to_string()).hint(store.hint()),
             DriverError::Host(_) | DriverError::Io { .. } => Self::new(Exit::StateDir, error.to_string()),

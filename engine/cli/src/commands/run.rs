@@ -2,7 +2,7 @@
 //! Unaware of how arguments are read.
 
 use super::drive::{self, called};
-use super::{Ending, Stop};
+use super::{Ending, Stop, detach};
 use crate::args::settings::Settings;
 use crate::args::{Params, Run};
 use crate::exit::Exit;
@@ -27,7 +27,14 @@ pub fn run(settings: &Settings, args: &Run) -> Ending {
     statedir::prepare(&settings.state_dir).map_err(DriverError::from)?;
     let name = plan.contexts.first().map(|context| context.name.clone()).unwrap_or_default();
     refuse_unfinished(settings, &name, &identity(&name, &given))?;
-    let id = fresh_id(settings)?;
+    let id = match &args.driving.in_background {
+        Some(id) => id.clone(),
+        None => fresh_id(settings)?,
+    };
+    if args.driving.detach {
+        return detach::run(settings, args, &id);
+    }
+    detach::leave_terminal(&args.driving);
     let new = NewRun { plan, path: args.plan.clone(), pins, given, id: id.clone() };
     let run = settings.state_dir.run(&id);
     let end = drive::drive(settings, &run, args.driving.json, |watchers| new.prepare(&prologue, watchers));

@@ -1,13 +1,18 @@
 //! `flowrun schema`: the JSON Schema of plans.
-//! Unaware of how arguments are read.
+//! Unaware of runs.
 
-use super::{Ending, Stop};
+use super::{Ending, Stop, print};
 use crate::exit::Exit;
+use flowrun_engine::plan;
 
 /// Prints the schema.
 ///
 /// # Errors
-/// Why it stopped.
+/// When it cannot be written.
 pub fn schema() -> Ending {
-    Err(Stop::new(Exit::Usage, "`schema` is not built yet"))
+    let schema = plan::schema(&flowrun_steps::registry());
+    let text = serde_json::to_string_pretty(&schema)
+        .map_err(|error| Stop::new(Exit::Failed, format!("cannot write JSON: {error}")))?;
+    print(&format!("{text}\n"))?;
+    Ok(Exit::Succeeded)
 }

@@ -131,6 +131,12 @@ fn and_then(settings: &Settings, id: &str, told: &Told) -> String {
 /// Asks the driver, or writes where there is none.
 fn tell(settings: &Settings, run: &RunDir, control: &Control) -> Result<Told, Stop> {
     let prologue = drive::prologue(settings)?;
+    match Reader::open(run)?.run()?.state {
+        RunState::Succeeded | RunState::Cancelled => {
+            return Err(Stop::new(Exit::Usage, format!("run {} has ended", drive::shortest(settings, run))));
+        }
+        RunState::Running | RunState::Failed => {}
+    }
     for _ in 0..TRIES {
         if let Told::Driver = ask(run, control)? {
             return Ok(Told::Driver);

@@ -127,6 +127,12 @@ impl Survey {
         steps
     }
 
+    /// Whether an address lies inside an item of a fan-out.
+    pub fn is_inside_fan(&self, address: &str) -> bool {
+        let above = address.match_indices('/').filter_map(|(at, _)| address.get(..at));
+        above.into_iter().any(|above| self.planned(above).is_some_and(|step| step.for_each.is_some()))
+    }
+
     /// Whether the plan has a step, or a list with items, at an address.
     pub fn is_planned(&self, address: &str) -> bool {
         self.planned(address).is_some()

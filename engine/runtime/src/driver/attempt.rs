@@ -64,15 +64,12 @@ pub(crate) async fn run(job: Job, started: u64) {
         Ok(outputs) => Ending::Outcome(Outcome::Succeeded { outputs }),
         Err(error) => ending_of(error, &job),
     };
-    clear(&job.scratch);
     // A driver that has ended finds the outcome in the book at the next resume.
     let children = job.backend.children.load(Ordering::Relaxed);
     let _ = driver.send(Message::Ended { id, ending, started, children });
 }
 
 async fn attempt(job: &Job) -> StepResult<Option<Box<Value>>> {
-    make_private_dir(&job.scratch)
-        .map_err(|e| StepError::transient(format!("cannot make the folder `{}`: {e}", job.scratch.display())))?;
     if let Some(test) = &job.prepared.unless
         && already_done(job, test).await?
     {
@@ -223,20 +220,6 @@ async fn found(job: &Job) -> Found {
         Ok(flowrun_sdk::Found::NotDone) => Found::NotDone,
         Ok(flowrun_sdk::Found::Unknown { look_at }) => Found::Unknown { look_at: job.backend.mask(&look_at) },
         Err(error) => look_at(error),
-    }
-}
-
-/// Removes an attempt's folder; nearly always it is empty or was never made.
-fn clear(scratch: &std::path::Path) {
-    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
-    let removed = match std::fs::remove_dir(scratch) {
-        Err(error) if error.kind() == DirectoryNotEmpty => std::fs::remove_dir_all(scratch),
-        other => other,
-    };
-    if let Err(error) = removed
-        && error.kind() != NotFound
-    {
-        tracing::debug!(path = %scratch.display(), %error, "cannot remove a scratch folder");
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct Task {
 /// Why a full disk pauses a run, as it stands in the journal.
 pub(crate) const FULL_DISK: &str = "the disk of the state directory is full";
 
+/// The longest that a decision nobody waits for is kept from the disk.
+const GATHER_MS: u64 = 5;
+
 /// How far this process is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaving {
@@ -84,10 +87,15 @@ pub(crate) struct Engine {
     pub(crate) publisher: Publisher,
     /// Children whose end is known, by the event that says so: the host may forget them once it is on the disk.
     forgets: BTreeMap<u64, Vec<ChildKey>>,
+    /// Attempts whose end is known, likewise: before it is on the disk a resume still needs what their children handed
+    /// out.
+    over: BTreeMap<u64, Vec<AttemptId>>,
     /// When attempts started that an earlier process started.
     pub(crate) known_starts: HashMap<AttemptId, u64>,
     /// Every attempt of an earlier boot is judged once this event is on the disk.
     pub(crate) settled_at: Option<u64>,
+    /// Since when decisions gather for one commit.
+    gathering: Option<u64>,
     paused_by_disk: bool,
     /// Nothing new is to start: it ends when what runs has ended.
     pub(crate) settles: bool,
@@ -126,8 +134,10 @@ impl Engine {
             gates,
             publisher,
             forgets: BTreeMap::new(),
+            over: BTreeMap::new(),
             known_starts: HashMap::new(),
             settled_at: None,
+            gathering: None,
             paused_by_disk: false,
             settles: false,
             leaving: Leaving::No,
@@ -198,7 +208,8 @@ impl Engine {
     fn pause(&self) -> Duration {
         let now = self.clock.now();
         let gates = self.gates.next_look(&self.run);
-        let next = [self.run.next_time(), gates, self.publisher.next(now)].into_iter().flatten().min();
+        let gathered = self.gathering.map(|since| since.saturating_add(GATHER_MS));
+        let next = [self.run.next_time(), gates, self.publisher.next(now), gathered].into_iter().flatten().min();
         Duration::from_millis(next.map_or(60_000, |at| at.saturating_sub(now).clamp(1, 60_000)))
     }
 
@@ -241,6 +252,7 @@ impl Engine {
                 self.input(Input::Reconciled { id, found });
                 let keys = Fates::look(&self.world.run).map(|fates| children_of(&fates, id)).unwrap_or_default();
                 self.forgets.entry(self.seq).or_default().extend(keys);
+                self.over.entry(self.seq).or_default().push(id);
             }
             Message::Progress(id, progress) => {
                 if let Some(task) = self.tasks.get_mut(&id.node).filter(|task| task.attempt == id.attempt) {
@@ -329,6 +341,7 @@ impl Engine {
                 let (node, attempt) = (id.node.0, id.attempt);
                 let keys = (0..children).map(|ordinal| ChildKey { node, attempt, ordinal });
                 self.forgets.entry(self.seq).or_default().extend(keys);
+                self.over.entry(self.seq).or_default().push(id);
             }
             Ending::Lost => self.input(Input::Lost(id)),
         }
@@ -371,6 +384,11 @@ impl Engine {
                 }
                 while let Some(entry) = self.forgets.first_entry().filter(|entry| *entry.key() <= seq) {
                     entry.remove().into_iter().for_each(|key| self.host.forget(key));
+                }
+                while let Some(entry) = self.over.first_entry().filter(|entry| *entry.key() <= seq) {
+                    for id in entry.remove() {
+                        remove_scratch(&self.scratch(id));
+                    }
                 }
             }
             Err(error) => {
@@ -443,8 +461,17 @@ impl Engine {
 
     fn flush(&mut self) {
         if self.batch.is_empty() {
+            self.gathering = None;
             return;
         }
+        let now = self.clock.now();
+        let since = *self.gathering.get_or_insert(now);
+        // As long as attempts that are on the disk keep every slot busy, a commit may gather some company.
+        let nobody_waits = self.releases.is_empty() && self.leaving == Leaving::No && self.tasks.len() > 1;
+        if nobody_waits && self.batch.len() < 256 && now.saturating_sub(since) < GATHER_MS {
+            return;
+        }
+        self.gathering = None;
         let entries = std::mem::take(&mut self.batch);
         let expected = self.seq - entries.len() as u64;
         let driver = self.driver.clone();
@@ -589,6 +616,20 @@ impl Engine {
             };
             self.publisher.publish(view, now);
         }
+    }
+}
+
+/// Best effort: an attempt's folder that stays costs room and nothing else.
+fn remove_scratch(path: &std::path::Path) {
+    // Nearly always it is empty or was never made, and then one call does.
+    let removed = match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => std::fs::remove_dir_all(path),
+        other => other,
+    };
+    if let Err(error) = removed
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %path.display(), %error, "cannot remove a scratch folder");
     }
 }
 

@@ -14,6 +14,7 @@ pub mod history;
 mod message;
 pub mod offline;
 mod prepare;
+pub mod preview;
 mod private;
 mod probe;
 mod publish;

@@ -60,7 +60,8 @@ pub(crate) fn flights(engine: &mut Engine, orphans: Orphans) -> Result<(), Drive
         resumed: true,
         adopted: adopted as u32,
     });
-    engine.input(Input::Resume);
+    // A driver that died before its first commit left a run that has not begun.
+    engine.input(if engine.seq == 0 { Input::Start } else { Input::Resume });
     match engine.run.paused().map(str::to_owned) {
         // The journal has been written to since, so there is room.
         Some(reason) if reason == FULL_DISK => engine.input(Input::Unpause),

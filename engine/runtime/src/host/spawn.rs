@@ -10,6 +10,7 @@
 
 use super::{ATTEMPT_VAR, Spawn, StartError, procfs};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -283,12 +284,18 @@ fn find(name: &str, spawn: &Spawn) -> Result<CString, StartError> {
     }
     let path =
         spawn.env.iter().find(|(variable, _)| variable == "PATH").map_or(USUAL_PATH, |(_, value)| value.as_str());
+    if let Some(candidate) = FOUND.with_borrow(|found| found.hit(path, name, &spawn.dir)) {
+        return c_string(&candidate);
+    }
     let mut refusal = None;
     for folder in path.split(':') {
         let candidate = Path::new(if folder.is_empty() { "." } else { folder }).join(name);
         let full = spawn.dir.join(&candidate);
         match runnable(&full) {
-            Ok(()) => return c_string(&candidate),
+            Ok(()) => {
+                FOUND.with_borrow_mut(|found| found.keep(path, name, &candidate));
+                return c_string(&candidate);
+            }
             Err(why) if full.exists() => {
                 refusal.get_or_insert(StartError::NotExecutable { program: name.to_owned(), why });
             }
@@ -296,6 +303,31 @@ fn find(name: &str, spawn: &Spawn) -> Result<CString, StartError> {
         }
     }
     Err(refusal.unwrap_or_else(not_found))
+}
+
+thread_local! {
+    static FOUND: RefCell<Found> = const { RefCell::new(Found { path: String::new(), name: String::new(), at: None }) };
+}
+
+/// Where the last program was found: a fan-out looks for the same one 130,000 times. It is looked at each time, so a
+/// program that went away is looked for anew; one that came to stand before it in the PATH is not noticed.
+struct Found {
+    path: String,
+    name: String,
+    at: Option<PathBuf>,
+}
+
+impl Found {
+    fn hit(&self, path: &str, name: &str, dir: &Path) -> Option<PathBuf> {
+        let at = self.at.as_ref().filter(|_| self.path == path && self.name == name)?;
+        runnable(&dir.join(at)).is_ok().then(|| at.clone())
+    }
+
+    fn keep(&mut self, path: &str, name: &str, at: &Path) {
+        // A relative folder of the PATH stands for another place in another directory.
+        let at = at.is_absolute().then(|| at.to_path_buf());
+        *self = Self { path: path.to_owned(), name: name.to_owned(), at };
+    }
 }
 
 fn runnable(path: &Path) -> Result<(), String> {
