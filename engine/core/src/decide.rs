@@ -216,7 +216,18 @@ impl Room<'_> {
                 .answer(&self.run.plan.gates[gate.index()], self.run.now)
             {
                 Answer::Admit => {}
-                Answer::Overdue => answer = Gates::Overdue(*gate),
+                // Of several that are overdue, one that would let it run does not speak for the others.
+                Answer::Overdue => {
+                    let runs = |gate: &GateId| {
+                        self.run.plan.gates[gate.index()].otherwise == Otherwise::Run
+                    };
+                    match answer {
+                        Gates::Overdue(earlier) if !runs(&earlier) => {}
+                        Gates::Open | Gates::Shut | Gates::Overdue(_) => {
+                            answer = Gates::Overdue(*gate);
+                        }
+                    }
+                }
                 Answer::Measure | Answer::Wait => return Gates::Shut,
             }
         }

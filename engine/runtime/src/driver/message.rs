@@ -7,6 +7,9 @@ use flowrun_core::{AttemptId, GateId, Input, Outcome, Found};
 use flowrun_sdk::Progress;
 use tokio::sync::oneshot;
 
+/// Where the answer to a request goes.
+pub(crate) type Answer = oneshot::Sender<Result<String, String>>;
+
 /// What the driver's loop is told.
 pub(crate) enum Message {
     /// An attempt's task ended.
@@ -24,7 +27,7 @@ pub(crate) enum Message {
     /// A gate was measured.
     Measured(GateId, Reading),
     /// Somebody asks for something.
-    Asked(Request, oneshot::Sender<Result<String, String>>),
+    Asked(Request, Answer),
     /// Stop starting things; the second time: leave.
     Interrupt,
     /// Leave at once.
