@@ -1,7 +1,7 @@
 //! Comparisons for tests and debug builds: what is kept as increments must equal what follows from scratch.
 //! Unaware of why something differs.
 
-use crate::event::NodeId;
+use crate::event::{Final, NodeId};
 use crate::lanes::Lane;
 use crate::run::Run;
 use crate::state::{Container, Kind, Node, State, Tally};
@@ -58,13 +58,19 @@ impl Run {
         ))
     }
 
-    /// In a container that is not open, what is ready and what is pending mean the same.
+    /// In a container that is not open, what is ready and what is pending mean the same. What was cancelled before it
+    /// began has no needs any more: a need of it that was held back then is itself cancelled now.
     fn at_rest(&self, node: &Node) -> Node {
         let container = self.containers.get(node.owner.index());
         let open = container.is_none_or(|c| self.node(c.owner).state == State::Open);
         let mut node = node.clone();
         if !open && node.state == State::Ready {
             node.state = State::Pending;
+        }
+        if node.state == State::Done(Final::Cancelled) {
+            node.missing = 0;
+            node.flags.blocked = false;
+            node.flags.starved = false;
         }
         node
     }

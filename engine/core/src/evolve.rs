@@ -185,6 +185,8 @@ impl Run {
         if !self.is_current(id) {
             return;
         }
+        let lane = self.lane(id.node);
+        self.lanes.starved(lane);
         match outcome {
             Outcome::Succeeded { .. } => self.settle(id.node, Final::Succeeded),
             Outcome::Cancelled => self.settle(id.node, Final::Cancelled),

@@ -32,11 +32,13 @@ pub(crate) struct Lane {
     pub(crate) ready: BTreeSet<(u32, NodeId)>,
     /// Nodes ordered ahead of a free slot, first come first served.
     pub(crate) queued: VecDeque<NodeId>,
+
 }
 
-/// How many attempts are ordered ahead of free slots, at most: enough to cover a slow commit, few enough that a later
-/// and larger item is not kept waiting.
-const AHEAD: u32 = 64;
+/// How many attempts are ordered ahead of free slots, at most. A lane begins with one for each slot, so that a larger
+/// item or a repeated one is not kept waiting behind long work; it doubles whenever a slot found nothing ordered,
+/// because the attempts are shorter than a commit.
+const AHEAD: u32 = 256;
 
 /// All lanes, and what is taken from the pools.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,6 +51,8 @@ pub(crate) struct Lanes {
     pub(crate) waiting: BTreeSet<LaneId>,
     /// Units taken from each pool.
     pub(crate) used: Vec<u32>,
+    /// How often each lane's window of attempts ordered ahead has doubled. Of no account to anything but speed.
+    hurry: BTreeMap<LaneId, u8>,
 }
 
 impl Lanes {
@@ -170,7 +174,16 @@ impl Lanes {
             .chain(lane.limit.map(|(_, limit)| limit))
             .min()
             .unwrap_or(0);
-        size.saturating_mul(2).min(AHEAD)
+        size.saturating_mul(1 << self.hurry.get(&id).copied().unwrap_or(0)).min(AHEAD)
+    }
+
+    /// A slot became free and nothing was ordered for it, although something is ready.
+    pub(crate) fn starved(&mut self, id: LaneId) {
+        let lane = self.get(id);
+        if lane.gates.is_empty() && lane.queued.is_empty() && !lane.ready.is_empty() {
+            let hurry = self.hurry.entry(id).or_default();
+            *hurry = (*hurry + 1).min(8);
+        }
     }
 
     /// The lanes in which something stands, in the order of what their nodes share.

@@ -77,6 +77,10 @@ impl Run {
     }
 
     pub(crate) fn cancel(&mut self) {
+        // Outputs that somebody is evaluating are not wanted any more.
+        let handing_out = self.containers.iter().map(|container| container.owner);
+        let handing_out: Vec<_> = handing_out.filter(|id| self.awaits_outputs(*id)).collect();
+        self.changed.extend(handing_out);
         self.cancels += 1;
         if !planted!(CancelForgetsQueues) {
             self.withdraw_idle();

@@ -44,6 +44,7 @@ fn counts(settings: &Settings, run: &RunSummary) -> Counts {
     if run.state != RunState::Succeeded
         && let Ok(survey) = Survey::open(&settings.state_dir.run(&run.id))
     {
+        counts = survey.counts_as_ended(counts);
         let planned = survey.root().iter().filter(|(_, closing)| !closing).count();
         let missing = u32::try_from(planned).unwrap_or(u32::MAX).saturating_sub(counts.total());
         *counts.0.entry(UnitState::Pending).or_default() += missing;

@@ -1,6 +1,11 @@
 //! A run as readers see it: the committed rows, the pinned plan for what has no row yet, and what a live driver shows.
 //! Unaware of how it is shown. It never writes, so it works beside a driver and on a disk that cannot be written.
 
+mod driven;
+
+pub use self::driven::{driven, snapshot};
+
+use self::driven::{awaits_person, undriven};
 use super::Stop;
 use crate::args::settings::Settings;
 use crate::tables::Look;
@@ -17,9 +22,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Rows are read so many at a time: a fan-out may have 132,000.
-const PAGE: u32 = 10_000;
-/// What a hold for a person is called in a snapshot.
-const PERSON: &str = "a person's verdict";
+pub(super) const PAGE: u32 = 10_000;
 
 /// A run, opened for reading.
 pub struct Survey {
@@ -97,9 +100,28 @@ impl Survey {
         })
     }
 
+    /// What was ordered ahead and never started waits for nothing any more once the run has ended.
+    fn as_it_ended(&self, row: NodeRow) -> NodeRow {
+        if self.row.state == RunState::Running || row.state != UnitState::Waiting {
+            return row;
+        }
+        let unused = u32::from(row.started.is_none());
+        NodeRow { state: UnitState::Pending, attempts: row.attempts.saturating_sub(unused), ..row }
+    }
+
+    /// The same for counts.
+    pub fn counts_as_ended(&self, mut counts: Counts) -> Counts {
+        if self.row.state != RunState::Running
+            && let Some(waiting) = counts.0.remove(&UnitState::Waiting)
+        {
+            *counts.0.entry(UnitState::Pending).or_default() += waiting;
+        }
+        counts
+    }
+
     /// The steps of the run's own block, in the order of the plan; those that only the journal knows come last.
     fn steps(&self) -> Result<Vec<StepLine>, Stop> {
-        let rows = self.reader.steps()?;
+        let rows: Vec<NodeRow> = self.reader.steps()?.into_iter().map(|row| self.as_it_ended(row)).collect();
         let states: HashMap<&str, UnitState> = rows.iter().map(|row| (row.address.as_str(), row.state)).collect();
         let mut rest: HashMap<&str, &NodeRow> = rows.iter().map(|row| (row.address.as_str(), row)).collect();
         let mut lines = Vec::new();
@@ -229,7 +251,7 @@ impl Survey {
         if plain {
             return Ok(None);
         }
-        let mut counts = Counts::of_words(&self.reader.counts(row.node)?);
+        let mut counts = self.counts_as_ended(Counts::of_words(&self.reader.counts(row.node)?));
         let total = match row.totals.as_ref().and_then(|totals| totals.get("total")) {
             Some(total) => *total,
             None => step.and_then(|step| self.inner_steps(step)).unwrap_or(0),
@@ -302,7 +324,7 @@ impl Survey {
             let after = rows.last().map_or(0, |row| row.node);
             let page = self.reader.nodes(after, PAGE)?;
             let last = page.len() < PAGE as usize;
-            rows.extend(page);
+            rows.extend(page.into_iter().map(|row| self.as_it_ended(row)));
             if last {
                 return Ok(rows);
             }
@@ -352,50 +374,6 @@ pub fn inner_block(step: &Step) -> Option<BlockId> {
         Body::Group(block) | Body::Plan { block, .. } => Some(*block),
         Body::Leaf { .. } | Body::Wait => None,
     }
-}
-
-/// What the live driver showed last; a file that is being replaced or cannot be read shows nothing.
-pub fn snapshot(run: &RunDir) -> Option<Snapshot> {
-    serde_json::from_slice(&std::fs::read(run.live()).ok()?).ok()
-}
-
-/// Nothing goes on and nothing can before a person has spoken.
-pub fn awaits_person(snapshot: &Snapshot) -> bool {
-    let waits = !snapshot.waiting.is_empty() && snapshot.waiting.iter().all(|waiting| waiting.reason.starts_with(PERSON));
-    waits && snapshot.running.iter().all(|running| running.serving)
-}
-
-/// Whether a run in this state goes on.
-pub fn driven(run: &RunDir, state: RunState) -> Driven {
-    if is_live(run) {
-        let asked = snapshot(run).is_some_and(|snapshot| awaits_person(&snapshot));
-        return if asked { Driven::AwaitsPerson } else { Driven::BySomebody };
-    }
-    Reader::open(run).map_or(Driven::ByNobody, |reader| undriven(&reader, state))
-}
-
-/// A run that nobody drives was interrupted, or it stopped because only a person can let it go on.
-fn undriven(reader: &Reader, state: RunState) -> Driven {
-    if state != RunState::Running {
-        return Driven::ByNobody;
-    }
-    let mut lost = false;
-    let mut parents = HashSet::new();
-    let mut running = Vec::new();
-    let mut after = 0;
-    while let Ok(page) = reader.nodes(after, PAGE) {
-        let Some(last) = page.last() else { break };
-        after = last.node;
-        for row in &page {
-            parents.insert(row.parent);
-            lost |= row.state == UnitState::Lost;
-            if matches!(row.state, UnitState::Running | UnitState::Waiting) {
-                running.push(row.node);
-            }
-        }
-    }
-    let busy = running.iter().any(|node| !parents.contains(node));
-    if lost && !busy { Driven::AwaitsPerson } else { Driven::ByNobody }
 }
 
 /// How tables are written on this terminal.

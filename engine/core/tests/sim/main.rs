@@ -1,7 +1,6 @@
 //! The core against seeded worlds: random plans, crashes, lost and doubled reports, jumps of the clock.
-//! `FLOWRUN_SIM_SEEDS` sets how many seeds are played, `FLOWRUN_SIM_SEED` plays one and prints it.
-#![expect(clippy::disallowed_methods, reason = "making a fixture writes files; the core may not")]
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+//! `FLOWRUN_SIM_SEEDS` sets how many seeds are played and `FLOWRUN_SIM_FIRST` the first of them; `FLOWRUN_SIM_SEED`
+//! plays one and prints it.
 
 mod books;
 mod doors;
@@ -82,8 +81,35 @@ fn show(block: &spec::Block, depth: usize) -> String {
 fn seeds() -> std::ops::Range<u64> {
     match number("FLOWRUN_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("FLOWRUN_SIM_SEEDS").unwrap_or(2_000),
+        None => {
+            let first = number("FLOWRUN_SIM_FIRST").unwrap_or(0);
+            first..first + number("FLOWRUN_SIM_SEEDS").unwrap_or(2_000)
+        }
     }
+}
+
+/// Seeds beyond the first thousands that once failed, each for a reason of its own.
+const ONCE_FAILED: &[(u64, &str)] = &[
+    (2807, "two gates overdue: one let the step run, the other was to fail it"),
+    (3030, "a large plan, killed all the time, never came to its end"),
+    (3304, "needs of steps that a cancel left out, derived afresh"),
+    (3466, "a service in the `finally` of what was cancelled is stopped in the end"),
+    (4196, "`redo` opened a list before its needs were met"),
+    (5291, "a service was gone for good, and who takes its output was repeated"),
+    (5554, "a service waited for a person, and nobody could judge it during `finally`"),
+    (9398, "a verdict inside a held item did not open the item again"),
+    (6137, "the clock jumped to another day and back between two readings of a gate"),
+    (17_436, "a verdict inside a held item left the item out"),
+];
+
+#[test]
+fn seeds_that_once_failed_are_survived() {
+    let failing = |(seed, about): &(u64, &str)| {
+        let why = failure(&spec::random(*seed))?;
+        Some(format!("seed {seed} ({about}): {why}"))
+    };
+    let bad: Vec<String> = ONCE_FAILED.iter().filter_map(failing).collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
 #[test]

@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 const DAY: i64 = 86_400_000;
 const MOVES: u32 = 20_000;
+/// From so many moves on the world leaves the run in peace: a large plan that is killed all the time, and each time
+/// tries again what had failed, would never come to its end.
+const PATIENCE: u32 = 4_000;
 
 #[derive(Debug, Clone)]
 enum Message {
@@ -139,6 +142,7 @@ impl Play<'_> {
             if self.moves > MOVES {
                 return Err("it does not come to an end".into());
             }
+            self.world.mended |= self.moves > PATIENCE;
             for effect in self.engine.released(self.log.committed) {
                 self.act(effect)?;
             }
@@ -481,7 +485,7 @@ impl Play<'_> {
         }
         for (gate, door) in gates {
             let mut door = door;
-            door.jumped();
+            door.restarted();
             self.books.gates.insert(gate, door);
         }
         let mut rng = self.rng.clone();

@@ -7,7 +7,7 @@ use super::backend::AttemptBackend;
 use super::clock::Clock;
 use super::facts::Facts;
 use super::gatekeeper::Gatekeeper;
-use super::message::{Ending, Message, Request};
+use super::message::{Answer, Ending, Message, Request};
 use super::prepare::{Prepared, prepare};
 use super::probe;
 use super::publish::Publisher;
@@ -77,6 +77,8 @@ pub(crate) struct Engine {
     /// The number of the last event on the disk.
     pub(crate) committed: u64,
     pub(crate) batch: Vec<Entry>,
+    /// Since when a batch waits for company.
+    gathering: Option<u64>,
     pub(crate) driver: mpsc::UnboundedSender<Message>,
     pub(crate) tasks: HashMap<NodeId, Task>,
     /// Nodes to look at again when this event is on the disk.
@@ -86,6 +88,8 @@ pub(crate) struct Engine {
     pub(crate) prepared: HashMap<NodeId, Result<Prepared, String>>,
     pub(crate) gates: Gatekeeper,
     pub(crate) publisher: Publisher,
+    /// Answers to those who asked for something, by the event that does it.
+    answers: BTreeMap<u64, Vec<(Answer, String)>>,
     /// Children whose end is known, by the event that says so: the host may forget them once it is on the disk.
     forgets: BTreeMap<u64, Vec<ChildKey>>,
     /// Attempts whose end is known, likewise: before it is on the disk a resume still needs what their children handed
@@ -134,6 +138,7 @@ impl Engine {
             prepared: HashMap::new(),
             gates,
             publisher,
+            answers: BTreeMap::new(),
             forgets: BTreeMap::new(),
             over: BTreeMap::new(),
             known_starts: HashMap::new(),
@@ -268,12 +273,18 @@ impl Engine {
                 self.run.measured(gate, reading.holds);
                 self.gates.measured(gate, reading, self.clock.now());
             }
+<<<<<<< HEAD
+            Message::Asked(request, answer) => match self.asked(request) {
+                // What was decided is done once it is on the disk.
+                Ok(text) => self.answers.entry(self.seq).or_default().push((answer, text)),
+=======
             Message::HostChanged => self.publisher.say("the host of the run died; another one has taken over".into()),
             Message::HostLost(error) => drop(self.failed.get_or_insert(DriverError::Host(error))),
             Message::Asked(request, answer) => {
+>>>>>>> crash
                 // Who asked may have gone.
-                let _ = answer.send(self.asked(request));
-            }
+                Err(why) => drop(answer.send(Err(why))),
+            },
             Message::Interrupt => self.interrupt(),
             Message::Terminate => self.leaving = Leaving::Now(Signal::Terminate),
         }
@@ -386,6 +397,10 @@ impl Engine {
                 if self.settled_at.is_some_and(|at| at <= seq) {
                     self.settled_at = None;
                     self.host.now().settled();
+                }
+                while let Some(entry) = self.answers.first_entry().filter(|entry| *entry.key() <= seq) {
+                    // Who asked may have gone.
+                    entry.remove().into_iter().for_each(|(answer, text)| drop(answer.send(Ok(text))));
                 }
                 while let Some(entry) = self.forgets.first_entry().filter(|entry| *entry.key() <= seq) {
                     let host = self.host.now();

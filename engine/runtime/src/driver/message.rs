@@ -8,6 +8,9 @@ use flowrun_core::{AttemptId, GateId, Input, Outcome, Found};
 use flowrun_sdk::Progress;
 use tokio::sync::oneshot;
 
+/// Where the answer to a request goes.
+pub(crate) type Answer = oneshot::Sender<Result<String, String>>;
+
 /// What the driver's loop is told.
 pub(crate) enum Message {
     /// An attempt's task ended.
@@ -29,7 +32,7 @@ pub(crate) enum Message {
     /// The host died, and there is no other.
     HostLost(HostError),
     /// Somebody asks for something.
-    Asked(Request, oneshot::Sender<Result<String, String>>),
+    Asked(Request, Answer),
     /// Stop starting things; the second time: leave.
     Interrupt,
     /// Leave at once.

@@ -68,10 +68,30 @@ impl Preview {
 fn partly(tree: &Tree, scope: &dyn Scope) -> Value {
     match tree {
         Tree::Value(value) => value.clone(),
-        Tree::Text(template) => template.render(scope).unwrap_or_else(|_| template.source().into()),
+        Tree::Text(template) => template.render(scope).unwrap_or_else(|_| pieces(template.source(), scope).into()),
         Tree::List(list) => list.iter().map(|tree| partly(tree, scope)).collect(),
         Tree::Map(entries) => entries.iter().map(|(key, tree)| (key.clone(), partly(tree, scope))).collect(),
     }
+}
+
+/// A text in which each expression that is known stands as its value, and each other as it is written.
+fn pieces(source: &str, scope: &dyn Scope) -> String {
+    // What stands between two expressions that belong together is no text of its own.
+    if ["{{#", "{{/", "{{^", "{{else", "\\{{", "{{{", "{{~", "~}}"].iter().any(|part| source.contains(part)) {
+        return source.to_owned();
+    }
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((expression, then)) = after.split_once("}}") else { break };
+        let written = format!("{{{{{expression}}}}}");
+        let known = Template::parse(&written).ok().and_then(|template| template.render_text(scope).ok());
+        out.push_str(before);
+        out.push_str(&known.unwrap_or(written));
+        rest = then;
+    }
+    out.push_str(rest);
+    out
 }
 
 fn as_written(tree: &Tree) -> Value {

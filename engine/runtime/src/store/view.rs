@@ -300,6 +300,28 @@ pub(super) fn notes(connection: &Connection, node: u32) -> Result<Vec<StoredNote
         .collect()
 }
 
+/// The nodes of a new plan have new numbers: notes move with the address that they are about, those of a step that is
+/// gone go, and what attempts were given belongs to numbers that are used again. To be called while the old nodes are
+/// still there, with the rows of the new ones.
+pub(super) fn carry_notes(connection: &Connection, rows: &[NodeRow]) -> Result<()> {
+    let new: BTreeMap<&str, u32> = rows.iter().map(|row| (row.address.as_str(), row.node)).collect();
+    let old: Vec<(u32, String)> = connection
+        .prepare("SELECT DISTINCT notes.node, nodes.address FROM notes JOIN nodes ON nodes.node = notes.node")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
+    // Below zero first: a new number may be another node's old one.
+    let mut statement = connection.prepare("UPDATE notes SET node = -1 - ?2 WHERE node = ?1")?;
+    for (node, address) in old {
+        if let Some(new) = new.get(address.as_str()) {
+            statement.execute([node, *new])?;
+        }
+    }
+    connection.execute("DELETE FROM notes WHERE node >= 0", [])?;
+    connection.execute("UPDATE notes SET node = -1 - node", [])?;
+    connection.execute("DELETE FROM inputs", [])?;
+    Ok(())
+}
+
 pub(super) fn insert_inputs(connection: &Connection, id: AttemptId, value: &Value) -> Result<()> {
     connection
         .prepare_cached("INSERT OR REPLACE INTO inputs (node, attempt, value) VALUES (?1, ?2, ?3)")?

@@ -408,7 +408,11 @@ fn write_entry<'a>(
     let text = std::str::from_utf8(body).map_err(|error| rusqlite::Error::Utf8Error(0, error))?;
     view::insert_event(transaction, seq, at, text)?;
     if matches!(entry.event, Event::Replanned { .. }) {
-        nodes.clear();
+        // Rows of this commit are not in the table yet, and name what notes may be about.
+        for row in std::mem::take(nodes).into_values() {
+            view::upsert_node(transaction, row)?;
+        }
+        view::carry_notes(transaction, &entry.rows)?;
     }
     view::apply_to_run(transaction, &entry.event, at)?;
     nodes.extend(entry.rows.iter().map(|row| (row.node, row)));

@@ -62,7 +62,10 @@ pub fn compare(settings: &Settings, survey: &Survey, pins: &[PinnedFile], regist
         return Ok(Compared::Same);
     }
     let loaded = plan::load(Path::new(&survey.meta.plan_path), registry);
-    drive::print_findings(settings.terminal, &loaded);
+    // Its warnings were said when the run started.
+    if loaded.has_errors() {
+        drive::print_findings(settings.terminal, &loaded);
+    }
     let pins = run::pins(&loaded);
     let Some(plan) = loaded.plan else {
         let text = format!("the plan of run {} has changed, and has errors now", survey.meta.id);
