@@ -99,8 +99,6 @@ pub(crate) struct Engine {
     pub(crate) known_starts: HashMap<AttemptId, u64>,
     /// Every attempt of an earlier boot is judged once this event is on the disk.
     pub(crate) settled_at: Option<u64>,
-    /// Since when decisions gather for one commit.
-    gathering: Option<u64>,
     paused_by_disk: bool,
     /// Nothing new is to start: it ends when what runs has ended.
     pub(crate) settles: bool,
@@ -273,15 +271,11 @@ impl Engine {
                 self.run.measured(gate, reading.holds);
                 self.gates.measured(gate, reading, self.clock.now());
             }
-<<<<<<< HEAD
+            Message::HostChanged => self.publisher.say("the host of the run died; another one has taken over".into()),
+            Message::HostLost(error) => drop(self.failed.get_or_insert(DriverError::Host(error))),
             Message::Asked(request, answer) => match self.asked(request) {
                 // What was decided is done once it is on the disk.
                 Ok(text) => self.answers.entry(self.seq).or_default().push((answer, text)),
-=======
-            Message::HostChanged => self.publisher.say("the host of the run died; another one has taken over".into()),
-            Message::HostLost(error) => drop(self.failed.get_or_insert(DriverError::Host(error))),
-            Message::Asked(request, answer) => {
->>>>>>> crash
                 // Who asked may have gone.
                 Err(why) => drop(answer.send(Err(why))),
             },
