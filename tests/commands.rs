@@ -431,7 +431,17 @@ steps:
         assert!(said.contains(part), "`{part}` in\n{said}");
     }
     assert!(!said.contains("very-secret"), "{said}");
+    assert!(!said.contains("last time"), "there is no past");
     assert!(!place.state().join("runs").exists(), "nothing was started");
+}
+
+#[test]
+fn explain_estimates_by_past_runs() {
+    let place = Place::new();
+    let plan = place.plan("quick.yaml", QUICK);
+    place.ok(0, [plan.as_os_str()]);
+    let said = place.ok(0, ["explain".as_ref(), plan.as_os_str()]);
+    assert!(said.contains("first  (took ~10s last time)"), "{said}");
 }
 
 #[test]

@@ -76,8 +76,6 @@ pub(crate) struct Engine {
     /// The number of the last event on the disk.
     pub(crate) committed: u64,
     pub(crate) batch: Vec<Entry>,
-    /// Since when a batch waits for company.
-    gathering: Option<u64>,
     pub(crate) driver: mpsc::UnboundedSender<Message>,
     pub(crate) tasks: HashMap<NodeId, Task>,
     /// Nodes to look at again when this event is on the disk.
@@ -354,11 +352,12 @@ impl Engine {
         }
     }
 
-    /// Keeps an attempt from being started: something else watches it.
-    pub(crate) fn hold(&mut self, id: AttemptId) {
+    /// Keeps an attempt from being started: something else watches it, until it is told to stop.
+    pub(crate) fn hold(&mut self, id: AttemptId) -> CancellationToken {
+        let cancel = CancellationToken::new();
         let task = Task {
             attempt: id.attempt,
-            cancel: CancellationToken::new(),
+            cancel: cancel.clone(),
             started: self.clock.now(),
             progress: None,
             serving: false,
@@ -366,6 +365,7 @@ impl Engine {
             reconciles: false,
         };
         self.tasks.insert(id.node, task);
+        cancel
     }
 
     /// Lets the core decide what an input means. A refusal is a value: a stale report is nobody's fault.

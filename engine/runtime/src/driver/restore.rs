@@ -61,7 +61,7 @@ pub(crate) fn flights(engine: &mut Engine, orphans: Orphans) -> Result<(), Drive
         adopted: adopted as u32,
     });
     // A driver that died before its first commit left a run that has not begun.
-    engine.input(if engine.seq == 0 { Input::Start } else { Input::Resume });
+    engine.input(if engine.run.is_empty() { Input::Start } else { Input::Resume });
     match engine.run.paused().map(str::to_owned) {
         // The journal has been written to since, so there is room.
         Some(reason) if reason == FULL_DISK => engine.input(Input::Unpause),
@@ -112,11 +112,15 @@ impl Engine {
             "`{}` lost its host but its process {pid} lives on; flowrun waits for its end",
             self.run.address(id.node)
         ));
-        self.hold(id);
+        let cancel = self.hold(id);
         let driver = self.driver.clone();
         tokio::spawn(async move {
-            if let Err(error) = wait_orphan(pid, start).await {
-                tracing::debug!(%error, pid, "cannot wait for a process");
+            tokio::select! {
+                ended = wait_orphan(pid, start) => if let Err(error) = ended {
+                    tracing::debug!(%error, pid, "cannot wait for a process");
+                },
+                // Whoever looks after a lost attempt ends its process first.
+                () = cancel.cancelled() => {}
             }
             // A driver that has ended looks again at the next resume.
             let _ = driver.send(super::message::Message::Ended {
