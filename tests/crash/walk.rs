@@ -27,9 +27,8 @@ fn strike(side: &str, number: u64) -> bool {
         let answer = if place.runs().is_empty() { place.flowrun([&plan]) } else { resume(&place) };
         assert_eq!(answer.code, 0, "commit:{side}:{number}: {answer:?}");
     }
-    world::until_nothing_runs(&place);
     let verdict = world::judge(&place, &Finished::Ended);
-    assert!(verdict.is_clean(), "commit:{side}:{number}: {verdict:?}\n{:?}", world::lines(&place));
+    assert!(verdict.is_clean(), "commit:{side}:{number}: {verdict:?}\n{}", world::story(&place));
     fired
 }
 

@@ -2,6 +2,8 @@
 //! Unaware of flowrun: it believes only what the steps themselves wrote down, and locks that the kernel keeps.
 
 use super::support::Place;
+use flowrun_engine::paths::RunDir;
+use flowrun_engine::store::Reader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -170,6 +172,8 @@ pub struct Verdict {
     pub doubled: Vec<String>,
     /// Steps that never came to their end, and files that are not what they must be.
     pub left_out: Vec<String>,
+    /// Processes that outlive the run.
+    pub left_alive: Vec<String>,
 }
 
 impl Verdict {
@@ -198,6 +202,7 @@ pub fn judge(place: &Place, finished: &Finished) -> Verdict {
             _ => {}
         }
     }
+    verdict.left_alive = survivors(place);
     let keys = KEYS.iter().copied().chain(["called/first", "called/second"]);
     verdict.left_out.extend(keys.filter(|key| !ended.contains_key(key)).map(str::to_owned));
     for (file, text) in
@@ -248,17 +253,26 @@ pub fn processes() -> Vec<i32> {
     all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// A run that has ended leaves nothing running.
-pub fn until_nothing_runs(place: &Place) {
+/// What is alive although the run has ended: nothing, if all is well.
+pub fn survivors(place: &Place) -> Vec<String> {
     let began = std::time::Instant::now();
     loop {
         let alive = alive(place);
-        if alive.is_empty() {
-            return;
+        if alive.is_empty() || began.elapsed() > PATIENCE {
+            let command = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+            return alive.into_iter().map(|pid| format!("{pid}: {}", command(pid))).collect();
         }
-        let command = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
-        let commands: Vec<_> = alive.iter().map(command).collect();
-        assert!(began.elapsed() < PATIENCE, "alive after the end: {commands:?}");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+/// The journals and the world, for the person who reads a failure.
+pub fn story(place: &Place) -> String {
+    let mut story = String::new();
+    for run in std::fs::read_dir(place.state().join("runs")).into_iter().flatten().flatten() {
+        let reader = Reader::open(&RunDir(run.path()));
+        let _ = reader.and_then(|reader| reader.events(0, |seq, at, event| story += &format!("{seq} {at} {event}\n")));
+    }
+    let world = std::fs::read_to_string(place.path().join("world")).unwrap_or_default();
+    story + &world
 }
