@@ -327,6 +327,7 @@ impl Run {
         }
         self.withdraw_idle();
         self.unqueue_early();
+        self.lanes.keep_waits(&lanes);
     }
 
     fn clear_derived(&mut self, id: NodeId) {

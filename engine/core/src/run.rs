@@ -6,7 +6,7 @@ use crate::bug::planted;
 use crate::desired::Want;
 use crate::event::{AttemptId, Final, NodeId, RunState, UnitState};
 use crate::gate::GateState;
-use crate::lanes::{LaneId, Lanes};
+use crate::lanes::{LaneId, Lanes, Place};
 use crate::plan::{Body, NeedKind, Plan, Step, StepId};
 use crate::state::{Container, ContainerId, Flags, Flight, Kind, Node, State, Tally};
 use std::collections::{BTreeSet, VecDeque};
@@ -194,7 +194,7 @@ impl Run {
         let same =
             before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
         if !same {
-            self.leave(id, &before);
+            self.leave(id, &before, &after);
             self.enter(id);
         }
         self.count(id, &before, &after);
@@ -263,11 +263,12 @@ impl Run {
     }
 
     /// Takes a node out of the queues that its state put it in.
-    fn leave(&mut self, id: NodeId, before: &Node) {
+    fn leave(&mut self, id: NodeId, before: &Node, after: &Node) {
         match before.state {
             State::Ready => {
                 let lane = self.lane(id);
-                self.lanes.withdraw(lane, before.rank, id);
+                let comes_back = after.state == State::Ready;
+                self.lanes.withdraw(lane, place(id, before), comes_back);
             }
             State::Backoff(at) => {
                 self.backoff.remove(&(at, id));
@@ -294,7 +295,7 @@ impl Run {
         match node.state {
             State::Ready if !self.idles(id) => {
                 let lane = self.lane(id);
-                self.lanes.offer(lane, node.rank, id);
+                self.lanes.offer(lane, place(id, &node));
             }
             State::Backoff(at) => {
                 self.backoff.insert((at, id));
@@ -465,5 +466,15 @@ impl Run {
     #[must_use]
     pub fn seen(&self, id: NodeId) -> UnitState {
         self.node(id).seen()
+    }
+}
+
+fn place(id: NodeId, node: &Node) -> Place {
+    Place {
+        rank: node.rank,
+        node: id,
+        step: node
+            .step
+            .expect("only units, which have a step, stand in lanes"),
     }
 }

@@ -243,7 +243,9 @@ impl Run {
         if let Some((_, limit)) = lane.limit.filter(|(_, limit)| lane.taken >= *limit) {
             return Some(Hold::Parallel(limit));
         }
-        let answer = |gate: &GateId| self.gates[gate.index()].answer(&self.plan.gates[gate.index()], self.now);
+        let answer = |gate: &GateId| {
+            self.gates[gate.index()].answer(&self.plan.gates[gate.index()], self.now, None)
+        };
         let shut = lane.gates.iter().find(|gate| matches!(answer(gate), Answer::Wait | Answer::Overdue));
         let unknown = || lane.gates.iter().find(|gate| answer(gate) == Answer::Measure);
         shut.or_else(unknown).map(|gate| Hold::Gate(*gate))
