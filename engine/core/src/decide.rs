@@ -350,6 +350,6 @@ impl Run {
             && idle
             && self.backoff.is_empty()
             && self.due.is_empty()
-            && self.nodes.iter().any(|node| node.state == State::Asked)
+            && !self.asked.is_empty()
     }
 }

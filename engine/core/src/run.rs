@@ -30,6 +30,8 @@ pub struct Run {
     pub(crate) due: BTreeSet<NodeId>,
     /// Nodes with an attempt in flight.
     pub(crate) flying: BTreeSet<NodeId>,
+    /// Nodes that wait for a person.
+    pub(crate) asked: BTreeSet<NodeId>,
     /// Nodes whose want has changed since they were last taken.
     pub(crate) changed: BTreeSet<NodeId>,
     /// How often somebody asked to cancel.
@@ -85,6 +87,7 @@ impl Run {
             backoff: BTreeSet::new(),
             due: BTreeSet::new(),
             flying: BTreeSet::new(),
+            asked: BTreeSet::new(),
             changed: BTreeSet::new(),
             cancels: 0,
             paused: None,
@@ -153,6 +156,7 @@ impl Run {
             count,
             kind,
             tally,
+            started: 0,
         });
         self.nodes[owner.index()].opened = Some(id);
         id
@@ -190,6 +194,7 @@ impl Run {
         let want = self.want(id);
         change(&mut self.nodes[id.index()]);
         let after = self.node(id).clone();
+        self.count_started(&before, &after);
         // Only these states put a node into queues that more than the state decides on.
         let same =
             before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
@@ -262,6 +267,26 @@ impl Run {
         tally.add(after.share(allowed));
     }
 
+    /// Counts what has begun in the container of a node, and in those around it as far as that makes a difference.
+    fn count_started(&mut self, before: &Node, after: &Node) {
+        let mut change = (self.has_begun(before), self.has_begun(after));
+        let mut owner = after.owner;
+        while change.0 != change.1
+            && let Some(container) = self.containers.get(owner.index())
+        {
+            let around = container.owner;
+            let had_begun = self.has_begun(self.node(around));
+            let started = &mut self.containers[owner.index()].started;
+            *started = if change.1 {
+                *started + 1
+            } else {
+                started.saturating_sub(1)
+            };
+            change = (had_begun, self.has_begun(self.node(around)));
+            owner = self.node(around).owner;
+        }
+    }
+
     /// Takes a node out of the queues that its state put it in.
     fn leave(&mut self, id: NodeId, before: &Node, after: &Node) {
         match before.state {
@@ -284,7 +309,10 @@ impl Run {
                 }
                 self.flying.remove(&id);
             }
-            State::Pending | State::Asked | State::Judged | State::Open | State::Done(_) => {}
+            State::Asked => {
+                self.asked.remove(&id);
+            }
+            State::Pending | State::Judged | State::Open | State::Done(_) => {}
         }
         self.due.remove(&id);
     }
@@ -312,9 +340,11 @@ impl Run {
             State::Pending if self.opens(id) => {
                 self.due.insert(id);
             }
+            State::Asked => {
+                self.asked.insert(id);
+            }
             State::Ready
             | State::Pending
-            | State::Asked
             | State::Judged
             | State::Open
             | State::Done(_) => {}

@@ -6,7 +6,7 @@ use crate::event::{AttemptId, NodeId, UnitState};
 use crate::gate::Answer;
 use crate::plan::{GateId, PoolId, StepId};
 use crate::run::Run;
-use crate::state::{Kind, State};
+use crate::state::Kind;
 
 /// What there is to know of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,13 +220,8 @@ impl Run {
                 .take(64)
                 .map(|(at, id)| (*id, 1, Hold::Until(*at))),
         );
-        let asked = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(_, node)| node.state == State::Asked)
-            .take(64);
-        holds.extend(asked.map(|(id, _)| (NodeId(id as u32), 1, Hold::Person)));
+        let asked = self.asked.iter().take(64);
+        holds.extend(asked.map(|id| (*id, 1, Hold::Person)));
         holds
     }
 
