@@ -33,13 +33,14 @@ impl Run {
     }
 
     /// A gate was measured. Not a decision.
-    pub fn measured(&mut self, gate: GateId, holds: bool) {
+    pub fn measured(&mut self, id: GateId, holds: bool) {
         let now = self.now;
         if let (Some(state), Some(gate)) = (
-            self.gates.get_mut(gate.index()),
-            self.plan.gates.get(gate.index()),
+            self.gates.get_mut(id.index()),
+            self.plan.gates.get(id.index()),
         ) {
-            state.read(gate, now, holds);
+            let anew = state.read(gate, now, holds);
+            self.lanes.wait_at(&self.plan, id, now, anew);
         }
     }
 
@@ -181,9 +182,10 @@ impl Room<'_> {
             if !has_slot && ahead == 0 {
                 return;
             }
-            match self.gates(id) {
+            match self.gates(id, *node) {
                 Gates::Open => {}
                 Gates::Shut => return,
+                Gates::Early => continue,
                 Gates::Overdue(gate) => {
                     if let Some(event) = self.overdue(*node, gate) {
                         self.events.push(event);
@@ -212,32 +214,45 @@ impl Room<'_> {
             })
     }
 
-    fn gates(&self, id: LaneId) -> Gates {
-        let mut answer = Gates::Open;
-        for gate in &self.run.lanes.get(id).gates {
+    fn gates(&self, id: LaneId, node: NodeId) -> Gates {
+        let lane = self.run.lanes.get(id);
+        let (mut overdue, mut early) = (None, false);
+        for gate in &lane.gates {
             if self.settling.contains(gate) {
                 return Gates::Shut;
             }
-            match self.run.gates[gate.index()]
-                .answer(&self.run.plan.gates[gate.index()], self.run.now)
-            {
+            match self.answer(id, node, *gate) {
                 Answer::Admit => {}
                 // Of several that are overdue, one that would let it run does not speak for the others.
-                Answer::Overdue => {
-                    let runs = |gate: &GateId| {
-                        self.run.plan.gates[gate.index()].otherwise == Otherwise::Run
-                    };
-                    match answer {
-                        Gates::Overdue(earlier) if !runs(&earlier) => {}
-                        Gates::Open | Gates::Shut | Gates::Overdue(_) => {
-                            answer = Gates::Overdue(*gate);
-                        }
-                    }
+                Answer::Overdue if overdue.is_none_or(|earlier| self.runs_all_the_same(earlier)) => {
+                    overdue = Some(*gate);
                 }
+                Answer::Overdue => {}
+                Answer::Wait if self.is_overdue_for_another(id, *gate) => early = true,
                 Answer::Measure | Answer::Wait => return Gates::Shut,
             }
         }
-        answer
+        match overdue {
+            _ if early => Gates::Early,
+            Some(gate) => Gates::Overdue(gate),
+            None => Gates::Open,
+        }
+    }
+
+    fn answer(&self, id: LaneId, node: NodeId, gate: GateId) -> Answer {
+        let step = self.run.node(node).step;
+        let since = step.and_then(|step| self.run.lanes.waits_since(id, step));
+        self.run.gates[gate.index()].answer(&self.run.plan.gates[gate.index()], self.run.now, since)
+    }
+
+    fn is_overdue_for_another(&self, id: LaneId, gate: GateId) -> bool {
+        let first = self.run.lanes.first_wait(id);
+        let gate_now = &self.run.gates[gate.index()];
+        gate_now.answer(&self.run.plan.gates[gate.index()], self.run.now, first) == Answer::Overdue
+    }
+
+    fn runs_all_the_same(&self, gate: GateId) -> bool {
+        self.run.plan.gates[gate.index()].otherwise == Otherwise::Run
     }
 
     fn overdue(&self, node: NodeId, gate: GateId) -> Option<Event> {
@@ -276,9 +291,13 @@ impl Room<'_> {
     }
 }
 
+/// What the gates of a lane say to a node.
 enum Gates {
     Open,
+    /// Shut for all that stand in the lane.
     Shut,
+    /// Shut, and only another step has waited its longest.
+    Early,
     Overdue(GateId),
 }
 
@@ -331,6 +350,6 @@ impl Run {
             && idle
             && self.backoff.is_empty()
             && self.due.is_empty()
-            && self.nodes.iter().any(|node| node.state == State::Asked)
+            && !self.asked.is_empty()
     }
 }

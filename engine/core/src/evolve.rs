@@ -125,6 +125,7 @@ impl Run {
                 State::Queued
             },
         );
+        self.lanes.rest_if_full(&plan, lane);
         self.mark_begun(id.node);
     }
 

@@ -35,19 +35,21 @@ pub enum Answer {
     Measure,
     /// Not yet.
     Wait,
-    /// It has been shut for the longest wait.
+    /// It has been shut for the longest wait of who asks.
     Overdue,
 }
 
 impl GateState {
-    /// A new reading. After a gap in which nobody waited, the counting of `hold` and of the longest wait begins anew.
-    pub(crate) fn read(&mut self, gate: &Gate, now: u64, holds: bool) {
+    /// A new reading. After a gap in which nobody waited, the counting of `hold` and of the longest wait begins anew;
+    /// says whether it does.
+    pub(crate) fn read(&mut self, gate: &Gate, now: u64, holds: bool) -> bool {
         let gap = gate
             .every_ms
             .saturating_mul(3)
             .saturating_add(gate.settle_ms)
             .saturating_add(1000);
-        if self.last.is_none_or(|last| now < last || now - last > gap) {
+        let anew = self.last.is_none_or(|last| now < last || now - last > gap);
+        if anew {
             self.holds_since = None;
             self.shut_since = None;
         }
@@ -60,6 +62,7 @@ impl GateState {
             self.shut_since.get_or_insert(now);
             self.holds_since = None;
         }
+        anew
     }
 
     /// An attempt was admitted.
@@ -77,8 +80,9 @@ impl GateState {
         }
     }
 
-    /// What the gate says at this time. A clock that was set back makes no reading fresher than it is.
-    pub(crate) fn answer(&self, gate: &Gate, now: u64) -> Answer {
+    /// What the gate says at this time to somebody who has waited at it since then. A clock that was set back makes no
+    /// reading fresher than it is.
+    pub(crate) fn answer(&self, gate: &Gate, now: u64, waits_since: Option<u64>) -> Answer {
         if self
             .settling
             .is_some_and(|(_, until)| now < until && until - now <= gate.settle_ms)
@@ -102,7 +106,7 @@ impl GateState {
             }
         } else if gate
             .max_wait_ms
-            .is_some_and(|long| lasted(self.shut_since, long))
+            .is_some_and(|long| lasted(self.shut_since, long) && lasted(waits_since, long))
         {
             Answer::Overdue
         } else {

@@ -10,6 +10,7 @@ use crate::plan::{Backoff, OnLost, Retry, RetryClass};
 use crate::run::Run;
 use crate::state::{Flight, Kind, State};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Something that happened outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +94,7 @@ pub enum Resolution {
         keys: Vec<Box<str>>,
         /// A permutation of the positions.
         order: Vec<u32>,
-        /// Elements.
+        /// Elements, one for each key, or none at all where nobody needs them again.
         items: Vec<Value>,
     },
     /// It cannot be evaluated.
@@ -118,6 +119,10 @@ pub enum Refusal {
     /// Nobody asked for this.
     #[error("nobody waits for this answer")]
     Unasked,
+    /// The answer is not one for this step: a list for a step without `for_each`, none for one with it, or a list whose
+    /// parts do not fit together.
+    #[error("the answer does not fit the step")]
+    Unfitting,
     /// There is no such node.
     #[error("there is no such step or item")]
     Unknown,
@@ -184,6 +189,9 @@ impl Run {
         if self.want(id) != Some(Want::Resolve) {
             return Err(Refusal::Unasked);
         }
+        if !self.fits_step(id, &resolution) {
+            return Err(Refusal::Unfitting);
+        }
         let settled = |state, reason| Event::Settled {
             node: id,
             state,
@@ -204,6 +212,21 @@ impl Run {
             },
             Resolution::Failed { reason } => settled(Final::Failed, reason),
         }])
+    }
+
+    /// A step with `for_each` is answered with a list, and only that.
+    fn fits_step(&self, id: NodeId, resolution: &Resolution) -> bool {
+        match resolution {
+            Resolution::Run { .. } => self.is_unit(id),
+            Resolution::Skip { .. } | Resolution::Failed { .. } => true,
+            Resolution::FanOut { keys, order, items } => {
+                let names: BTreeSet<_> = keys.iter().collect();
+                !self.is_unit(id)
+                    && names.len() == keys.len()
+                    && (items.is_empty() || items.len() == keys.len())
+                    && is_permutation(order, keys.len())
+            }
+        }
     }
 
     fn flying(&self, id: AttemptId, expected: &[Flight]) -> Result<(), Refusal> {
@@ -443,6 +466,16 @@ impl Run {
             }]),
         }
     }
+}
+
+/// Each position below `count` once.
+fn is_permutation(order: &[u32], count: usize) -> bool {
+    let mut seen = vec![false; count];
+    order.len() == count
+        && order.iter().all(|position| {
+            let place = seen.get_mut(*position as usize);
+            place.is_some_and(|seen| !std::mem::replace(seen, true))
+        })
 }
 
 /// Whether an end grants one more attempt.

@@ -289,6 +289,7 @@ impl Run {
         self.backoff.clear();
         self.due.clear();
         self.flying.clear();
+        self.asked.clear();
         for id in self.all() {
             self.clear_derived(id);
         }
@@ -303,10 +304,12 @@ impl Run {
                 State::Backoff(at) => {
                     self.backoff.insert((at, id));
                 }
+                State::Asked => {
+                    self.asked.insert(id);
+                }
                 State::Pending
                 | State::Ready
                 | State::Queued
-                | State::Asked
                 | State::Judged
                 | State::Open
                 | State::Done(_) => {}
@@ -325,8 +328,9 @@ impl Run {
             self.offer(ContainerId(id));
             self.look_at_container(ContainerId(id));
         }
-        self.withdraw_idle();
+        self.withdraw_idle(ContainerId(0));
         self.unqueue_early();
+        self.lanes.keep_waits(&lanes);
     }
 
     fn clear_derived(&mut self, id: NodeId) {
@@ -352,18 +356,22 @@ impl Run {
     }
 
     fn count_all(&mut self) {
-        for id in 0..self.containers.len() {
+        // What is inside was opened later: the innermost come first.
+        for id in (0..self.containers.len()).rev() {
             let container = &self.containers[id];
             let mut tally = Tally::default();
             let mut having_turn = 0;
+            let mut started = 0;
             for node in (container.first.0..container.first.0 + container.count).map(NodeId) {
                 if self.counts(node, &container.kind) {
                     tally.add(self.node(node).share(self.allowed(node)));
                 }
                 having_turn += u32::from(self.node(node).flags.turn);
+                started += u32::from(self.has_begun(self.node(node)));
             }
             let container = &mut self.containers[id];
             container.tally = tally;
+            container.started = started;
             if let Kind::Fan { cursor, turns, .. } = &mut container.kind {
                 *cursor = 0;
                 *turns = having_turn;

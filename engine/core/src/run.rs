@@ -6,7 +6,7 @@ use crate::bug::planted;
 use crate::desired::Want;
 use crate::event::{AttemptId, Final, NodeId, RunState, UnitState};
 use crate::gate::GateState;
-use crate::lanes::{LaneId, Lanes};
+use crate::lanes::{LaneId, Lanes, Place};
 use crate::plan::{Body, NeedKind, Plan, Step, StepId};
 use crate::state::{Container, ContainerId, Flags, Flight, Kind, Node, State, Tally};
 use std::collections::{BTreeSet, VecDeque};
@@ -30,6 +30,8 @@ pub struct Run {
     pub(crate) due: BTreeSet<NodeId>,
     /// Nodes with an attempt in flight.
     pub(crate) flying: BTreeSet<NodeId>,
+    /// Nodes that wait for a person.
+    pub(crate) asked: BTreeSet<NodeId>,
     /// Nodes whose want has changed since they were last taken.
     pub(crate) changed: BTreeSet<NodeId>,
     /// How often somebody asked to cancel.
@@ -85,6 +87,7 @@ impl Run {
             backoff: BTreeSet::new(),
             due: BTreeSet::new(),
             flying: BTreeSet::new(),
+            asked: BTreeSet::new(),
             changed: BTreeSet::new(),
             cancels: 0,
             paused: None,
@@ -153,6 +156,7 @@ impl Run {
             count,
             kind,
             tally,
+            started: 0,
         });
         self.nodes[owner.index()].opened = Some(id);
         id
@@ -190,11 +194,12 @@ impl Run {
         let want = self.want(id);
         change(&mut self.nodes[id.index()]);
         let after = self.node(id).clone();
+        self.count_started(&before, &after);
         // Only these states put a node into queues that more than the state decides on.
         let same =
             before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
         if !same {
-            self.leave(id, &before);
+            self.leave(id, &before, &after);
             self.enter(id);
         }
         self.count(id, &before, &after);
@@ -262,12 +267,33 @@ impl Run {
         tally.add(after.share(allowed));
     }
 
+    /// Counts what has begun in the container of a node, and in those around it as far as that makes a difference.
+    fn count_started(&mut self, before: &Node, after: &Node) {
+        let mut change = (self.has_begun(before), self.has_begun(after));
+        let mut owner = after.owner;
+        while change.0 != change.1
+            && let Some(container) = self.containers.get(owner.index())
+        {
+            let around = container.owner;
+            let had_begun = self.has_begun(self.node(around));
+            let started = &mut self.containers[owner.index()].started;
+            *started = if change.1 {
+                *started + 1
+            } else {
+                started.saturating_sub(1)
+            };
+            change = (had_begun, self.has_begun(self.node(around)));
+            owner = self.node(around).owner;
+        }
+    }
+
     /// Takes a node out of the queues that its state put it in.
-    fn leave(&mut self, id: NodeId, before: &Node) {
+    fn leave(&mut self, id: NodeId, before: &Node, after: &Node) {
         match before.state {
             State::Ready => {
                 let lane = self.lane(id);
-                self.lanes.withdraw(lane, before.rank, id);
+                let comes_back = after.state == State::Ready;
+                self.lanes.withdraw(lane, place(id, before), comes_back);
             }
             State::Backoff(at) => {
                 self.backoff.remove(&(at, id));
@@ -283,7 +309,10 @@ impl Run {
                 }
                 self.flying.remove(&id);
             }
-            State::Pending | State::Asked | State::Judged | State::Open | State::Done(_) => {}
+            State::Asked => {
+                self.asked.remove(&id);
+            }
+            State::Pending | State::Judged | State::Open | State::Done(_) => {}
         }
         self.due.remove(&id);
     }
@@ -294,7 +323,7 @@ impl Run {
         match node.state {
             State::Ready if !self.idles(id) => {
                 let lane = self.lane(id);
-                self.lanes.offer(lane, node.rank, id);
+                self.lanes.offer(lane, place(id, &node));
             }
             State::Backoff(at) => {
                 self.backoff.insert((at, id));
@@ -311,9 +340,11 @@ impl Run {
             State::Pending if self.opens(id) => {
                 self.due.insert(id);
             }
+            State::Asked => {
+                self.asked.insert(id);
+            }
             State::Ready
             | State::Pending
-            | State::Asked
             | State::Judged
             | State::Open
             | State::Done(_) => {}
@@ -465,5 +496,15 @@ impl Run {
     #[must_use]
     pub fn seen(&self, id: NodeId) -> UnitState {
         self.node(id).seen()
+    }
+}
+
+fn place(id: NodeId, node: &Node) -> Place {
+    Place {
+        rank: node.rank,
+        node: id,
+        step: node
+            .step
+            .expect("only units, which have a step, stand in lanes"),
     }
 }

@@ -6,7 +6,7 @@ use crate::event::{AttemptId, NodeId, UnitState};
 use crate::gate::Answer;
 use crate::plan::{GateId, PoolId, StepId};
 use crate::run::Run;
-use crate::state::{Kind, State};
+use crate::state::Kind;
 
 /// What there is to know of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,13 +220,8 @@ impl Run {
                 .take(64)
                 .map(|(at, id)| (*id, 1, Hold::Until(*at))),
         );
-        let asked = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(_, node)| node.state == State::Asked)
-            .take(64);
-        holds.extend(asked.map(|(id, _)| (NodeId(id as u32), 1, Hold::Person)));
+        let asked = self.asked.iter().take(64);
+        holds.extend(asked.map(|id| (*id, 1, Hold::Person)));
         holds
     }
 
@@ -243,7 +238,9 @@ impl Run {
         if let Some((_, limit)) = lane.limit.filter(|(_, limit)| lane.taken >= *limit) {
             return Some(Hold::Parallel(limit));
         }
-        let answer = |gate: &GateId| self.gates[gate.index()].answer(&self.plan.gates[gate.index()], self.now);
+        let answer = |gate: &GateId| {
+            self.gates[gate.index()].answer(&self.plan.gates[gate.index()], self.now, None)
+        };
         let shut = lane.gates.iter().find(|gate| matches!(answer(gate), Answer::Wait | Answer::Overdue));
         let unknown = || lane.gates.iter().find(|gate| answer(gate) == Answer::Measure);
         shut.or_else(unknown).map(|gate| Hold::Gate(*gate))
