@@ -4,5 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod points;
+mod strike;
 mod walk;
 mod world;

@@ -21,7 +21,8 @@ impl Run {
             if at > now {
                 break;
             }
-            let waits = self.node(id).missing > 0;
+            // A service that it needs may be gone by now, for a while or for good.
+            let waits = self.node(id).missing > 0 || self.node(id).flags.starved;
             self.set(id, if waits { State::Pending } else { State::Ready });
         }
     }
@@ -69,7 +70,12 @@ impl Run {
         match node.state {
             State::Pending if node.flags.starved => Some(Event::Settled {
                 node: id,
-                state: Final::Skipped,
+                // What failed once and cannot be repeated has failed.
+                state: if node.tries > 0 {
+                    Final::Failed
+                } else {
+                    Final::Skipped
+                },
                 reason: Some(self.starved_by(id).into()),
                 outputs: None,
             }),

@@ -423,7 +423,9 @@ impl Run {
             .get(id.index())
             .filter(|node| node.step.is_some())
             .ok_or(Refusal::Unknown)?;
-        if self.finished.is_none() && self.is_behind(id) {
+        // A service may wait for a person while its block's `finally` runs or has run; nobody else can let the block end.
+        let asked = node.state == State::Asked;
+        if self.finished.is_none() && !asked && self.is_behind(id) {
             return Err(Refusal::InFlight);
         }
         match node.state {

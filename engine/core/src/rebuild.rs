@@ -70,7 +70,10 @@ impl Run {
             node.state = match verdict {
                 Verdict::Done => State::Done(Final::Succeeded),
                 Verdict::Skip => State::Done(Final::Skipped),
-                Verdict::Redo if node.opened.is_some() => State::Done(Final::Failed),
+                // What waits for its needs, goes on waiting; what had ended is opened again at once.
+                Verdict::Redo if node.opened.is_some() && node.state != State::Pending => {
+                    State::Done(Final::Failed)
+                }
                 Verdict::Redo => State::Pending,
             };
             if verdict == Verdict::Redo {
@@ -82,10 +85,15 @@ impl Run {
         });
     }
 
+    /// From the outermost inwards, as what belongs to something that waits would wait too.
     fn reopen_above(&mut self, id: NodeId) {
+        let mut around = Vec::new();
         let mut id = id;
         while id != NodeId::RUN {
             id = self.parent(id);
+            around.push(id);
+        }
+        for id in around.into_iter().rev() {
             if self.node(id).state == State::Done(Final::Failed) {
                 self.nodes[id.index()].state = self.opened_again(id);
             }

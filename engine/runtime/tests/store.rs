@@ -166,6 +166,27 @@ fn an_accepted_change_brings_its_plan_files_in_the_transaction_of_its_event() {
 }
 
 #[test]
+fn notes_move_with_their_addresses_when_the_plan_changes() {
+    let (_directory, run) = directory();
+    let journal = Journal::create(&run, &meta(), &[pin("a")]).expect("made");
+    append(&journal, 0, vec![Entry::bare(Event::Started), ordered(1), ordered(2), ordered(3)]).expect("written");
+    let (tell, told) = mpsc::channel();
+    for node in 1..=3 {
+        let (tell, id) = (tell.clone(), AttemptId { node: NodeId(node), attempt: 1 });
+        journal.note(id, "key", json!(node), 8, Box::new(move |written| tell.send(written).expect("heard")));
+        told.recv().expect("an answer").expect("written");
+    }
+    // The first two change their numbers, the third is gone.
+    let moved = |to: u32, from: u32| NodeRow { node: to, ..row(from, 0, UnitState::Failed) };
+    let change =
+        Entry { event: Event::Replanned { kept: Vec::new() }, rows: vec![moved(2, 1), moved(1, 2)], inputs: None };
+    journal.put_pins(4, 9, vec![change], vec![pin("b")], Box::new(move |w| tell.send(w).expect("heard")));
+    told.recv().expect("an answer").expect("written");
+    let notes = |node| journal.notes(node).expect("read").into_iter().map(|note| note.value).collect::<Vec<_>>();
+    assert_eq!((notes(1), notes(2), notes(3)), (vec![json!(2)], vec![json!(1)], vec![]));
+}
+
+#[test]
 fn the_last_row_of_a_node_in_a_commit_is_the_one_that_counts() {
     let (_directory, run) = directory();
     let journal = Journal::create(&run, &meta(), &[]).expect("made");

@@ -5,7 +5,7 @@ use flowrun_core::plan::{Gate, Otherwise};
 
 #[derive(Debug, Clone, Default)]
 pub struct Door {
-    /// Readings since the last jump of the clock, oldest first.
+    /// Readings of this process, oldest first.
     pub readings: Vec<(u64, bool)>,
     pub admitted: Option<Admission>,
 }
@@ -34,25 +34,38 @@ impl Door {
         }
     }
 
+    /// The clock was set to another day.
     pub fn jumped(&mut self) {
+        self.admitted = None;
+    }
+
+    /// Another process has read nothing yet.
+    pub fn restarted(&mut self) {
         self.readings.clear();
         self.admitted = None;
     }
 
-    /// How long all readings up to the last one have been so.
-    fn streak(&self, holds: bool) -> u64 {
+    /// How long all readings up to the last one have been so. A jump of the clock shows as a gap between readings.
+    fn streak(&self, gate: &Gate, holds: bool) -> u64 {
         let Some((last, _)) = self.readings.last() else {
             return 0;
         };
-        let same = self.readings.iter().rev().take_while(|(_, h)| *h == holds);
-        same.last().map_or(0, |(first, _)| last - first)
+        let gap = 3 * gate.every_ms + gate.settle_ms + 1_000;
+        let mut first = *last;
+        for (at, _) in self.readings.iter().rev().take_while(|(_, h)| *h == holds) {
+            if *at > first || first - at > gap {
+                break;
+            }
+            first = *at;
+        }
+        last - first
     }
 
     pub fn overdue(&self, gate: &Gate) -> bool {
         let shut = self.readings.last().is_some_and(|(_, holds)| !holds);
         // The last reading is at most `every` old.
         gate.max_wait_ms
-            .is_some_and(|long| shut && self.streak(false) + gate.every_ms.max(1) >= long)
+            .is_some_and(|long| shut && self.streak(gate, false) + gate.every_ms.max(1) >= long)
     }
 
     pub fn check(&self, gate: &Gate, now: u64) -> Result<(), String> {
@@ -67,7 +80,7 @@ impl Door {
         if now >= at + gate.every_ms.max(1) {
             return Err("its reading is old".into());
         }
-        let held = self.streak(true) + (now - at) >= gate.hold_ms;
+        let held = self.streak(gate, true) + (now - at) >= gate.hold_ms;
         if *holds && held || gate.otherwise == Otherwise::Run && self.overdue(gate) {
             Ok(())
         } else {

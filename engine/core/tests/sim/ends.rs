@@ -57,12 +57,15 @@ impl Books {
 
     /// Everything in the block of a service has ended but the services.
     fn is_idle(&self, _: &Spec, frame: &Frame, addr: &str) -> bool {
-        let part = if self.fact(&frame.owner).closing.is_some() {
+        let closing = self.fact(&frame.owner).closing;
+        let part = if closing.is_some() {
             Phase::All
         } else {
             Phase::Main
         };
-        let steps = frame.block.steps.iter();
+        // A cancel leaves out what has not begun, without a word for each.
+        let left_out = closing == Some(RunState::Cancelled);
+        let steps = frame.block.steps.iter().filter(|_| !left_out);
         let finally = frame.block.finally.iter();
         let mut all = steps.chain(finally.filter(|_| part == Phase::All));
         all.all(|step| {
@@ -134,10 +137,15 @@ impl Books {
                 self.spent(spec, addr)
                     || fact.answer == Some(Answer::Broken)
                     || at_gate(Otherwise::Fail)
+                    || fact.fails > 0
+                        && frame.item.is_none()
+                        && self.is_starved(&frame.owner, frame.step)
             }
             Final::Skipped => {
                 fact.answer == Some(Answer::Skip)
-                    || frame.item.is_none() && self.is_starved(&frame.owner, frame.step)
+                    || fact.fails == 0
+                        && frame.item.is_none()
+                        && self.is_starved(&frame.owner, frame.step)
                     || at_gate(Otherwise::Skip)
             }
             Final::Cancelled => self.cancels > 0,

@@ -95,6 +95,13 @@ const ONCE_FAILED: &[(u64, &str)] = &[
     (2807, "two gates overdue: one let the step run, the other was to fail it"),
     (3030, "a large plan, killed all the time, never came to its end"),
     (3304, "needs of steps that a cancel left out, derived afresh"),
+    (3466, "a service in the `finally` of what was cancelled is stopped in the end"),
+    (4196, "`redo` opened a list before its needs were met"),
+    (5291, "a service was gone for good, and who takes its output was repeated"),
+    (5554, "a service waited for a person, and nobody could judge it during `finally`"),
+    (9398, "a verdict inside a held item did not open the item again"),
+    (6137, "the clock jumped to another day and back between two readings of a gate"),
+    (17_436, "a verdict inside a held item left the item out"),
 ];
 
 #[test]

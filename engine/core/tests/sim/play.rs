@@ -485,7 +485,7 @@ impl Play<'_> {
         }
         for (gate, door) in gates {
             let mut door = door;
-            door.jumped();
+            door.restarted();
             self.books.gates.insert(gate, door);
         }
         let mut rng = self.rng.clone();

@@ -1,6 +1,7 @@
 //! What stands behind a step's context in a run: the host for children, the journal for notes, the log for lines.
 //! Unaware of what the step does.
 
+use super::hosting::Hosting;
 use super::message::Message;
 use super::world::World;
 use crate::host::{ChildExit, ChildKey, Fate, Host, Spawn, StartError, fate, wait_orphan};
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// What one attempt asks flowrun for.
 pub(crate) struct AttemptBackend {
     pub(crate) world: Arc<World>,
-    pub(crate) host: Host,
+    pub(crate) host: Hosting,
     pub(crate) journal: Arc<Journal>,
     pub(crate) driver: mpsc::UnboundedSender<Message>,
     pub(crate) id: AttemptId,
@@ -31,6 +32,8 @@ pub(crate) struct AttemptBackend {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) grace_ms: u64,
     pub(crate) signal: i32,
+    /// It is a service: it has no end to wait for.
+    pub(crate) background: bool,
     pub(crate) cancel: CancellationToken,
     pub(crate) children: AtomicU16,
     pub(crate) now: u64,
@@ -61,61 +64,83 @@ impl AttemptBackend {
     async fn watch(&self, command: Command) -> StepResult<Exit> {
         let ordinal = self.children.fetch_add(1, Ordering::Relaxed);
         let key = ChildKey { node: self.id.node.0, attempt: self.id.attempt, ordinal };
-        // A child that an earlier process started is stopped, not left behind.
-        let begun = || matches!(fate(&self.world.run, key), Fate::Alive(_) | Fate::Exited(_));
-        if self.cancel.is_cancelled() && !begun() {
+        let mut hosting = self.host.clone();
+        let mut host = hosting.see();
+        // A child that was started before must be taken up to be stopped.
+        if self.cancel.is_cancelled() && !host.known().iter().any(|child| child.key == key) {
             return Err(StepError::cancelled());
         }
-        let started = self.host.start(self.spawn(key, command)).await;
-        match started {
+        loop {
+            if let Some(exit) = self.through(&host, key, command.clone()).await {
+                return exit;
+            }
+            let gone = || StepError::uncertain("the host of the run died while the process ran");
+            host = hosting.next().await.ok_or_else(gone)?;
+            if let Some(exit) = self.without_host(key).await {
+                return exit;
+            }
+            if self.cancel.is_cancelled() {
+                return Err(StepError::cancelled());
+            }
+        }
+    }
+
+    /// The end of a child that this host starts or has started; none: the host died.
+    async fn through(&self, host: &Host, key: ChildKey, command: Command) -> Option<StepResult<Exit>> {
+        match host.start(self.spawn(key, command)).await {
             Ok(_) => {}
-            Err(StartError::HostGone) => return self.without_host(key).await,
-            Err(error) => return Err(StepError::permanent(error.to_string())),
+            Err(StartError::HostGone) => return None,
+            Err(error) => return Some(Err(StepError::permanent(error.to_string()))),
         }
         let mut told = false;
         loop {
             let exit = tokio::select! {
-                biased;
-                exit = self.host.wait(key) => exit,
+                exit = host.wait(key) => exit,
                 () = self.cancel.cancelled(), if !told => {
                     told = true;
-                    self.host.stop(key);
+                    host.stop(key);
                     continue;
                 }
             };
             return match exit {
-                ChildExit::HostGone => self.without_host(key).await,
-                _ if told => Err(StepError::cancelled()),
-                ChildExit::Code(code) => Ok(Exit::Code(code)),
-                ChildExit::Signal(signal) => Ok(Exit::Signal(signal)),
-                ChildExit::TimedOut => Ok(Exit::TimedOut),
-                ChildExit::Unknown => Ok(Exit::Unknown),
+                ChildExit::HostGone => None,
+                _ if told => Some(Err(StepError::cancelled())),
+                exit => Some(Ok(exit_of(exit))),
             };
         }
     }
 
-    /// The host died: the book and the kernel say what became of the child.
-    async fn without_host(&self, key: ChildKey) -> StepResult<Exit> {
-        let fate = match fate(&self.world.run, key) {
-            Fate::Orphan { pid, start } => {
-                if let Err(error) = wait_orphan(pid, start).await {
-                    tracing::debug!(%error, pid, "cannot wait for a process");
-                }
-                return Err(StepError::uncertain("its host died, and nobody saw how the process ended"));
+    /// The host died: the book and the kernel say what became of the child; none: it never was, or it is the next host's.
+    async fn without_host(&self, key: ChildKey) -> Option<StepResult<Exit>> {
+        let lost = |text: &str| Some(Err(StepError::uncertain(text)));
+        match fate(&self.world.run, key) {
+            Fate::NeverStarted | Fate::Alive(_) => None,
+            Fate::Exited(ChildExit::Unknown | ChildExit::HostGone) | Fate::LostInReboot | Fate::Lost => {
+                lost("the host of the run died while the process ran")
             }
-            fate => fate,
-        };
-        match fate {
-            Fate::Exited(ChildExit::Code(code)) => Ok(Exit::Code(code)),
-            Fate::Exited(ChildExit::Signal(signal)) => Ok(Exit::Signal(signal)),
-            Fate::Exited(ChildExit::TimedOut) => Ok(Exit::TimedOut),
-            Fate::Exited(ChildExit::Unknown | ChildExit::HostGone)
-            | Fate::Alive(_)
-            | Fate::NeverStarted
-            | Fate::LostInReboot
-            | Fate::Orphan { .. }
-            | Fate::Lost => Err(StepError::uncertain("the host of the run died while the process ran")),
+            Fate::Exited(exit) => Some(Ok(exit_of(exit))),
+            // A service has no end to wait for.
+            Fate::Orphan { .. } if self.background => lost("its host died; the service is started again"),
+            Fate::Orphan { pid, start } => {
+                tokio::select! {
+                    waited = wait_orphan(pid, start) => if let Err(error) = waited {
+                        tracing::debug!(%error, pid, "cannot wait for a process");
+                    },
+                    // Without a host nobody can ask it to stop; the fence of a lost attempt ends it.
+                    () = self.cancel.cancelled() => {}
+                }
+                lost("its host died, and nobody saw how the process ended")
+            }
         }
+    }
+}
+
+fn exit_of(exit: ChildExit) -> Exit {
+    match exit {
+        ChildExit::Code(code) => Exit::Code(code),
+        ChildExit::Signal(signal) => Exit::Signal(signal),
+        ChildExit::TimedOut => Exit::TimedOut,
+        ChildExit::Unknown | ChildExit::HostGone => Exit::Unknown,
     }
 }
 

@@ -14,8 +14,9 @@ use super::publish::Publisher;
 use super::resolve::Resolver;
 use super::world::World;
 use super::{DriverError, End};
-use crate::host::{ChildKey, Fates, Host};
-use crate::store::{Entry, Health, Journal, StoreError};
+use super::hosting::Hosting;
+use crate::host::{ChildKey, Fates};
+use crate::store::{Entry, Health, Journal};
 use flowrun_core::event::{Failure, FailureClass, Outcome, UnitState};
 use flowrun_core::{AttemptId, Event, Input, NodeId, Run, Want};
 use flowrun_sdk::Progress;
@@ -69,7 +70,7 @@ pub(crate) struct Engine {
     pub(crate) run: Run,
     pub(crate) facts: Facts,
     pub(crate) journal: Arc<Journal>,
-    pub(crate) host: Host,
+    pub(crate) host: Hosting,
     pub(crate) clock: Clock,
     /// The number of the last event in memory.
     pub(crate) seq: u64,
@@ -102,7 +103,7 @@ pub(crate) struct Engine {
     /// Nothing new is to start: it ends when what runs has ended.
     pub(crate) settles: bool,
     leaving: Leaving,
-    failed: Option<StoreError>,
+    failed: Option<DriverError>,
 }
 
 impl Engine {
@@ -112,7 +113,7 @@ impl Engine {
         run: Run,
         facts: Facts,
         journal: Arc<Journal>,
-        host: Host,
+        host: Hosting,
         seq: u64,
         driver: mpsc::UnboundedSender<Message>,
         gates: Gatekeeper,
@@ -153,7 +154,7 @@ impl Engine {
         loop {
             self.turn();
             if let Some(error) = self.failed.take() {
-                return Err(DriverError::Store(error));
+                return Err(error);
             }
             if let Some(end) = self.end() {
                 if end == End::Finished(flowrun_core::RunState::Succeeded) {
@@ -270,6 +271,8 @@ impl Engine {
                 self.run.measured(gate, reading.holds);
                 self.gates.measured(gate, reading, self.clock.now());
             }
+            Message::HostChanged => self.publisher.say("the host of the run died; another one has taken over".into()),
+            Message::HostLost(error) => drop(self.failed.get_or_insert(DriverError::Host(error))),
             Message::Asked(request, answer) => match self.asked(request) {
                 // What was decided is done once it is on the disk.
                 Ok(text) => self.answers.entry(self.seq).or_default().push((answer, text)),
@@ -353,10 +356,11 @@ impl Engine {
     }
 
     /// Keeps an attempt from being started: something else watches it.
-    pub(crate) fn hold(&mut self, id: AttemptId) {
+    pub(crate) fn hold(&mut self, id: AttemptId) -> CancellationToken {
+        let cancel = CancellationToken::new();
         let task = Task {
             attempt: id.attempt,
-            cancel: CancellationToken::new(),
+            cancel: cancel.clone(),
             started: self.clock.now(),
             progress: None,
             serving: false,
@@ -364,6 +368,7 @@ impl Engine {
             reconciles: false,
         };
         self.tasks.insert(id.node, task);
+        cancel
     }
 
     /// Lets the core decide what an input means. A refusal is a value: a stale report is nobody's fault.
@@ -385,14 +390,15 @@ impl Engine {
                 }
                 if self.settled_at.is_some_and(|at| at <= seq) {
                     self.settled_at = None;
-                    self.host.settled();
+                    self.host.now().settled();
                 }
                 while let Some(entry) = self.answers.first_entry().filter(|entry| *entry.key() <= seq) {
                     // Who asked may have gone.
                     entry.remove().into_iter().for_each(|(answer, text)| drop(answer.send(Ok(text))));
                 }
                 while let Some(entry) = self.forgets.first_entry().filter(|entry| *entry.key() <= seq) {
-                    entry.remove().into_iter().for_each(|key| self.host.forget(key));
+                    let host = self.host.now();
+                    entry.remove().into_iter().for_each(|key| host.forget(key));
                 }
                 while let Some(entry) = self.over.first_entry().filter(|entry| *entry.key() <= seq) {
                     for id in entry.remove() {
@@ -401,7 +407,7 @@ impl Engine {
                 }
             }
             Err(error) => {
-                self.failed.get_or_insert(error);
+                self.failed.get_or_insert(DriverError::Store(error));
             }
         }
     }
@@ -528,6 +534,10 @@ impl Engine {
     }
 
     fn stop(&mut self, id: AttemptId) {
+        // It may have a process that an earlier flowrun started: it is taken up, so that there is something to stop.
+        if !self.tasks.contains_key(&id.node) && self.known_starts.contains_key(&id) {
+            self.start(id, false);
+        }
         match self.tasks.get(&id.node) {
             Some(task) => task.cancel.cancel(),
             None => {
@@ -577,6 +587,7 @@ impl Engine {
     fn job(&self, id: AttemptId, prepared: Prepared, now: u64) -> Result<Job, String> {
         let address = self.run.address(id.node);
         let Some((_, step)) = self.resolver().step(id.node) else { return Err("there is no such step".into()) };
+        let background = step.background.is_some();
         let scratch = self.scratch(id);
         let env = super::environment::of(&self.world, &prepared, &address, id.attempt)?;
         Ok(Job {
@@ -592,6 +603,7 @@ impl Engine {
                 timeout_ms: step.timeout_ms,
                 grace_ms: step.grace_ms,
                 signal: step.signal,
+                background,
                 cancel: CancellationToken::new(),
                 children: AtomicU16::new(0),
                 now,
@@ -599,7 +611,7 @@ impl Engine {
             prepared,
             address,
             scratch,
-            background: step.background.is_some(),
+            background,
         })
     }
 

@@ -2,6 +2,7 @@
 //! Unaware of what it does about it.
 
 use crate::gates::Reading;
+use crate::host::HostError;
 use crate::store::{Health, Written};
 use flowrun_core::{AttemptId, GateId, Input, Outcome, Found};
 use flowrun_sdk::Progress;
@@ -26,6 +27,10 @@ pub(crate) enum Message {
     Health(Health),
     /// A gate was measured.
     Measured(GateId, Reading),
+    /// The host died, and another one has taken over.
+    HostChanged,
+    /// The host died, and there is no other.
+    HostLost(HostError),
     /// Somebody asks for something.
     Asked(Request, Answer),
     /// Stop starting things; the second time: leave.

@@ -11,6 +11,7 @@ mod environment;
 mod facts;
 mod gatekeeper;
 pub mod history;
+mod hosting;
 mod message;
 pub mod offline;
 mod prepare;

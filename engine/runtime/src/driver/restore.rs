@@ -88,7 +88,10 @@ fn verdict(engine: &Engine, fates: &Fates, id: AttemptId) -> Verdict {
     let children = children_of(fates, id);
     let first = ChildKey { node: id.node.0, attempt: id.attempt, ordinal: 0 };
     let last = children.iter().copied().max().unwrap_or(first);
+    let service = engine.resolver().step(id.node).is_some_and(|(_, step)| step.background.is_some());
     match fates.of(last) {
+        // A service has no end to wait for: it is started again.
+        Fate::Orphan { .. } if service => Verdict::Lost,
         Fate::Orphan { pid, start } => Verdict::Orphan { pid, start },
         Fate::Lost | Fate::LostInReboot => Verdict::Lost,
         Fate::Alive(_) | Fate::Exited(_) | Fate::NeverStarted if !adoptable(engine, id.node) => Verdict::Lost,
@@ -112,11 +115,15 @@ impl Engine {
             "`{}` lost its host but its process {pid} lives on; flowrun waits for its end",
             self.run.address(id.node)
         ));
-        self.hold(id);
+        let stopped = self.hold(id);
         let driver = self.driver.clone();
         tokio::spawn(async move {
-            if let Err(error) = wait_orphan(pid, start).await {
-                tracing::debug!(%error, pid, "cannot wait for a process");
+            tokio::select! {
+                waited = wait_orphan(pid, start) => if let Err(error) = waited {
+                    tracing::debug!(%error, pid, "cannot wait for a process");
+                },
+                // Without a host nobody can ask it to stop; the fence of a lost attempt ends it.
+                () = stopped.cancelled() => {}
             }
             // A driver that has ended looks again at the next resume.
             let _ = driver.send(super::message::Message::Ended {

@@ -6,6 +6,7 @@ use super::engine::Engine;
 use super::environment::BASE;
 use super::facts::Facts;
 use super::gatekeeper::Gatekeeper;
+use super::hosting::Hosting;
 use super::message::Message;
 use super::private::{self, Private};
 use super::publish::{Publisher, Watchers};
@@ -14,7 +15,7 @@ use super::snapshot::Notice;
 use super::world::{Machine, Parts, World};
 use super::{DriverError, End, Signal, control, probe, secrets};
 use crate::gates;
-use crate::host::{Host, Setup};
+use crate::host::Setup;
 use crate::paths::{RunDir, StateDir};
 use crate::plan::Sizes;
 use crate::plan::model::CheckedPlan;
@@ -29,6 +30,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// For tests of crashes: `host:POINT:N` kills the host there. Other beginnings are for other parts.
+const CRASH_AT: &str = "FLOWRUN_CRASH_AT";
 
 /// What every start needs to know of its surroundings; one value, built once.
 #[derive(Clone)]
@@ -367,10 +371,11 @@ impl Conduct {
         let setup = Setup {
             secrets: world.secrets.values(),
             private: needs_private.then(|| private.path.clone()),
+            crash_at: prologue.environment.get(CRASH_AT).and_then(|at| at.strip_prefix("host:")).map(str::to_owned),
             ..Setup::default()
         };
-        let host = Host::connect(&world.run, &prologue.exe, &setup).await?;
         let (sender, inbox) = mpsc::unbounded_channel();
+        let host = Hosting::begin(world.run.clone(), prologue.exe.clone(), setup, sender.clone()).await?;
         watch_disk(&journal, sender.clone());
         control::serve(&world.run, sender.clone())
             .map_err(|error| DriverError::Io { doing: "open the driver's socket".into(), error })?;
@@ -400,7 +405,7 @@ impl Conduct {
     /// When the store fails; what runs goes on, and a resume takes it up.
     pub async fn drive(mut self) -> Result<End, DriverError> {
         let end = self.engine.drive(&mut self.inbox).await;
-        self.engine.host.flush().await;
+        self.engine.host.now().flush().await;
         if matches!(end, Ok(End::Finished(_))) {
             private::remove(&self.private.path);
         }
