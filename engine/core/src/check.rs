@@ -48,13 +48,7 @@ impl Run {
         Some(format!(
             "{:?} and {:?}",
             (mine.lanes, mine.used, mine.due, mine.flying, mine.backoff),
-            (
-                theirs.lanes,
-                theirs.used,
-                theirs.due,
-                theirs.flying,
-                theirs.backoff
-            )
+            (theirs.lanes, theirs.used, theirs.due, theirs.flying, theirs.backoff)
         ))
     }
 
