@@ -49,14 +49,7 @@ impl Run {
         Some(format!(
             "{:?} and {:?}",
             (mine.lanes, mine.used, mine.due, mine.flying, mine.asked, mine.backoff),
-            (
-                theirs.lanes,
-                theirs.used,
-                theirs.due,
-                theirs.flying,
-                theirs.asked,
-                theirs.backoff
-            )
+            (theirs.lanes, theirs.used, theirs.due, theirs.flying, theirs.asked, theirs.backoff)
         ))
     }
 

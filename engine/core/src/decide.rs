@@ -35,10 +35,7 @@ impl Run {
     /// A gate was measured. Not a decision.
     pub fn measured(&mut self, id: GateId, holds: bool) {
         let now = self.now;
-        if let (Some(state), Some(gate)) = (
-            self.gates.get_mut(id.index()),
-            self.plan.gates.get(id.index()),
-        ) {
+        if let (Some(state), Some(gate)) = (self.gates.get_mut(id.index()), self.plan.gates.get(id.index())) {
             let anew = state.read(gate, now, holds);
             self.lanes.wait_at(&self.plan, id, now, anew);
         }
@@ -50,20 +47,11 @@ impl Run {
         if self.finished.is_some() || self.containers.is_empty() {
             return Vec::new();
         }
-        let due: Vec<_> = self
-            .due
-            .iter()
-            .filter_map(|id| self.verdict_on(*id))
-            .take(BATCH)
-            .collect();
+        let due: Vec<_> = self.due.iter().filter_map(|id| self.verdict_on(*id)).take(BATCH).collect();
         if !due.is_empty() {
             return due;
         }
-        if (self.paused.is_some() && !planted!(PauseIgnored)) || self.draining {
-            Vec::new()
-        } else {
-            self.admit()
-        }
+        if (self.paused.is_some() && !planted!(PauseIgnored)) || self.draining { Vec::new() } else { self.admit() }
     }
 
     fn verdict_on(&self, id: NodeId) -> Option<Event> {
@@ -72,11 +60,7 @@ impl Run {
             State::Pending if node.flags.starved => Some(Event::Settled {
                 node: id,
                 // What failed once and cannot be repeated has failed.
-                state: if node.tries > 0 {
-                    Final::Failed
-                } else {
-                    Final::Skipped
-                },
+                state: if node.tries > 0 { Final::Failed } else { Final::Skipped },
                 reason: Some(self.starved_by(id).into()),
                 outputs: None,
             }),
@@ -94,16 +78,10 @@ impl Run {
     }
 
     fn starved_by(&self, id: NodeId) -> String {
-        let needs = self
-            .step_of(id)
-            .map(|step| step.needs.as_slice())
-            .unwrap_or_default();
+        let needs = self.step_of(id).map(|step| step.needs.as_slice()).unwrap_or_default();
         let missing = needs.iter().find(|need| {
-            let state = self
-                .node(self.sibling(self.node(id).owner, need.step))
-                .state;
-            need.kind == crate::plan::NeedKind::Output
-                && matches!(state, State::Done(Final::Skipped | Final::Failed))
+            let state = self.node(self.sibling(self.node(id).owner, need.step)).state;
+            need.kind == crate::plan::NeedKind::Output && matches!(state, State::Done(Final::Skipped | Final::Failed))
         });
         let name = missing.map_or("a step", |need| &self.plan.steps[need.step.index()].name);
         format!("it takes an output of `{name}`, which has none")
@@ -126,27 +104,15 @@ impl Run {
         }
         let failed = container.tally.failed;
         let reason = match container.kind {
-            Kind::Fan { .. } if failed > 0 => {
-                Some(format!("{failed} of {} items failed", container.count).into())
-            }
+            Kind::Fan { .. } if failed > 0 => Some(format!("{failed} of {} items failed", container.count).into()),
             Kind::Fan { .. } | Kind::Block { .. } => None,
         };
-        Some(Event::Settled {
-            node: owner,
-            state: final_of(state),
-            reason,
-            outputs: None,
-        })
+        Some(Event::Settled { node: owner, state: final_of(state), reason, outputs: None })
     }
 
     /// Orders attempts: in each lane as many as there are slots and gates allow, and a few ahead.
     fn admit(&self) -> Vec<Event> {
-        let mut room = Room {
-            run: self,
-            used: self.lanes.used.clone(),
-            settling: Vec::new(),
-            events: Vec::new(),
-        };
+        let mut room = Room { run: self, used: self.lanes.used.clone(), settling: Vec::new(), events: Vec::new() };
         for lane in &self.lanes.open {
             room.fill(*lane);
             if room.events.len() >= BATCH {
@@ -169,11 +135,7 @@ impl Room<'_> {
     fn fill(&mut self, id: LaneId) {
         let lane = self.run.lanes.get(id);
         let mut taken = lane.taken;
-        let mut ahead = self
-            .run
-            .lanes
-            .ahead(&self.run.plan, id)
-            .saturating_sub(lane.queued.len() as u32);
+        let mut ahead = self.run.lanes.ahead(&self.run.plan, id).saturating_sub(lane.queued.len() as u32);
         for (_, node) in &lane.ready {
             if self.events.len() >= BATCH {
                 return;
@@ -209,8 +171,7 @@ impl Room<'_> {
         let lane = self.run.lanes.get(id);
         (lane.limit.is_none_or(|(_, limit)| taken < limit) || planted!(LimitIgnored))
             && lane.pools.iter().all(|(pool, units)| {
-                planted!(PoolsIgnored)
-                    || self.used[pool.index()] + units <= self.run.plan.pools[pool.index()].size
+                planted!(PoolsIgnored) || self.used[pool.index()] + units <= self.run.plan.pools[pool.index()].size
             })
     }
 
@@ -260,18 +221,8 @@ impl Room<'_> {
         let reason = Some(format!("gate `{}` was shut for its longest wait", gate.name).into());
         match gate.otherwise {
             Otherwise::Run => None,
-            Otherwise::Skip => Some(Event::Settled {
-                node,
-                state: Final::Skipped,
-                reason,
-                outputs: None,
-            }),
-            Otherwise::Fail => Some(Event::Settled {
-                node,
-                state: Final::Failed,
-                reason,
-                outputs: None,
-            }),
+            Otherwise::Skip => Some(Event::Settled { node, state: Final::Skipped, reason, outputs: None }),
+            Otherwise::Fail => Some(Event::Settled { node, state: Final::Failed, reason, outputs: None }),
         }
     }
 
@@ -285,9 +236,7 @@ impl Room<'_> {
             1 if planted!(NumberReused) => 1,
             attempts => attempts + 1,
         };
-        self.events.push(Event::Ordered {
-            id: AttemptId { node, attempt },
-        });
+        self.events.push(Event::Ordered { id: AttemptId { node, attempt } });
     }
 }
 
@@ -317,16 +266,11 @@ impl Run {
         }
         for id in &self.lanes.open {
             let lane = self.lanes.get(*id);
-            if self
-                .lanes
-                .free(&self.plan, *id)
-                .is_some_and(|free| free == 0)
-            {
+            if self.lanes.free(&self.plan, *id).is_some_and(|free| free == 0) {
                 continue;
             }
             for gate in &lane.gates {
-                let at =
-                    self.gates[gate.index()].next_look(&self.plan.gates[gate.index()], self.now);
+                let at = self.gates[gate.index()].next_look(&self.plan.gates[gate.index()], self.now);
                 wanted.push((*gate, at));
             }
         }
@@ -344,12 +288,7 @@ impl Run {
     /// Nothing goes on and nothing can start before a person gives a verdict.
     #[must_use]
     pub fn waits_for_a_person(&self) -> bool {
-        let idle =
-            self.flying.is_empty() && self.lanes.open.is_empty() && self.lanes.waiting.is_empty();
-        self.finished.is_none()
-            && idle
-            && self.backoff.is_empty()
-            && self.due.is_empty()
-            && !self.asked.is_empty()
+        let idle = self.flying.is_empty() && self.lanes.open.is_empty() && self.lanes.waiting.is_empty();
+        self.finished.is_none() && idle && self.backoff.is_empty() && self.due.is_empty() && !self.asked.is_empty()
     }
 }

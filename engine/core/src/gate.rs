@@ -43,11 +43,7 @@ impl GateState {
     /// A new reading. After a gap in which nobody waited, the counting of `hold` and of the longest wait begins anew;
     /// says whether it does.
     pub(crate) fn read(&mut self, gate: &Gate, now: u64, holds: bool) -> bool {
-        let gap = gate
-            .every_ms
-            .saturating_mul(3)
-            .saturating_add(gate.settle_ms)
-            .saturating_add(1000);
+        let gap = gate.every_ms.saturating_mul(3).saturating_add(gate.settle_ms).saturating_add(1000);
         let anew = self.last.is_none_or(|last| now < last || now - last > gap);
         if anew {
             self.holds_since = None;
@@ -83,10 +79,7 @@ impl GateState {
     /// What the gate says at this time to somebody who has waited at it since then. A clock that was set back makes no
     /// reading fresher than it is.
     pub(crate) fn answer(&self, gate: &Gate, now: u64, waits_since: Option<u64>) -> Answer {
-        if self
-            .settling
-            .is_some_and(|(_, until)| now < until && until - now <= gate.settle_ms)
-        {
+        if self.settling.is_some_and(|(_, until)| now < until && until - now <= gate.settle_ms) {
             return Answer::Wait;
         }
         let Some(reading) = self.reading else {
@@ -96,18 +89,10 @@ impl GateState {
         if age.is_none_or(|age| age >= gate.every_ms.max(1)) {
             return Answer::Measure;
         }
-        let lasted =
-            |since: Option<u64>, long: u64| since.is_some_and(|s| now.saturating_sub(s) >= long);
+        let lasted = |since: Option<u64>, long: u64| since.is_some_and(|s| now.saturating_sub(s) >= long);
         if reading.holds {
-            if lasted(self.holds_since, gate.hold_ms) || planted!(HoldIgnored) {
-                Answer::Admit
-            } else {
-                Answer::Wait
-            }
-        } else if gate
-            .max_wait_ms
-            .is_some_and(|long| lasted(self.shut_since, long) && lasted(waits_since, long))
-        {
+            if lasted(self.holds_since, gate.hold_ms) || planted!(HoldIgnored) { Answer::Admit } else { Answer::Wait }
+        } else if gate.max_wait_ms.is_some_and(|long| lasted(self.shut_since, long) && lasted(waits_since, long)) {
             Answer::Overdue
         } else {
             Answer::Wait

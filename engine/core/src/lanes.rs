@@ -32,7 +32,6 @@ pub(crate) struct Lane {
     pub(crate) ready: BTreeSet<(u32, NodeId)>,
     /// Nodes ordered ahead of a free slot, first come first served.
     pub(crate) queued: VecDeque<NodeId>,
-
 }
 
 /// Where a ready node stands in its lane.
@@ -80,25 +79,14 @@ struct Waiters {
 
 impl Lanes {
     pub(crate) fn new(plan: &Plan) -> Self {
-        Self {
-            used: vec![0; plan.pools.len()],
-            ..Self::default()
-        }
+        Self { used: vec![0; plan.pools.len()], ..Self::default() }
     }
 
     /// The lane of a step's nodes, made when it is first needed.
-    pub(crate) fn lane_of(
-        &mut self,
-        plan: &Plan,
-        step: StepId,
-        limit: Option<(ContainerId, u32)>,
-    ) -> LaneId {
+    pub(crate) fn lane_of(&mut self, plan: &Plan, step: StepId, limit: Option<(ContainerId, u32)>) -> LaneId {
         let step = &plan.steps[step.index()];
-        let signature = Signature {
-            pools: step.pools.clone(),
-            gates: step.gates.clone(),
-            fan: limit.map(|(fan, _)| fan),
-        };
+        let signature =
+            Signature { pools: step.pools.clone(), gates: step.gates.clone(), fan: limit.map(|(fan, _)| fan) };
         if let Some(lane) = self.by_signature.get(&signature) {
             return *lane;
         }
@@ -227,19 +215,10 @@ impl Lanes {
     /// How many more nodes of the lane have a slot now; none: no limit.
     pub(crate) fn free(&self, plan: &Plan, id: LaneId) -> Option<u32> {
         let lane = self.get(id);
-        let limit = lane
-            .limit
-            .filter(|_| !planted!(LimitIgnored))
-            .map(|(_, limit)| limit.saturating_sub(lane.taken));
+        let limit = lane.limit.filter(|_| !planted!(LimitIgnored)).map(|(_, limit)| limit.saturating_sub(lane.taken));
         let pools = lane.pools.iter().map(|(pool, units)| {
-            let free = plan.pools[pool.index()]
-                .size
-                .saturating_sub(self.used[pool.index()]);
-            if planted!(PoolsIgnored) {
-                u32::MAX
-            } else {
-                free / (*units).max(1)
-            }
+            let free = plan.pools[pool.index()].size.saturating_sub(self.used[pool.index()]);
+            if planted!(PoolsIgnored) { u32::MAX } else { free / (*units).max(1) }
         });
         pools.chain(limit).min()
     }
@@ -250,14 +229,8 @@ impl Lanes {
         if !lane.gates.is_empty() {
             return 0;
         }
-        let sizes = lane
-            .pools
-            .iter()
-            .map(|(pool, units)| plan.pools[pool.index()].size / (*units).max(1));
-        let size = sizes
-            .chain(lane.limit.map(|(_, limit)| limit))
-            .min()
-            .unwrap_or(0);
+        let sizes = lane.pools.iter().map(|(pool, units)| plan.pools[pool.index()].size / (*units).max(1));
+        let size = sizes.chain(lane.limit.map(|(_, limit)| limit)).min().unwrap_or(0);
         size.saturating_mul(1 << self.hurry.get(&id).copied().unwrap_or(0)).min(AHEAD)
     }
 
@@ -281,10 +254,7 @@ impl Lanes {
 
     /// All nodes ordered ahead, in the order of each lane.
     pub(crate) fn queued(&self) -> Vec<NodeId> {
-        self.lanes
-            .iter()
-            .flat_map(|lane| lane.queued.iter().copied())
-            .collect()
+        self.lanes.iter().flat_map(|lane| lane.queued.iter().copied()).collect()
     }
 
     /// Lanes that a returned slot may help: those with queued nodes.

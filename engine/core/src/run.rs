@@ -108,16 +108,13 @@ impl Run {
     }
 
     pub(crate) fn step_of(&self, id: NodeId) -> Option<&Step> {
-        self.node(id)
-            .step
-            .map(|step| &self.plan.steps[step.index()])
+        self.node(id).step.map(|step| &self.plan.steps[step.index()])
     }
 
     /// A node that attempts are made of: a step without `for_each`, or an item.
     pub(crate) fn is_unit(&self, id: NodeId) -> bool {
         let node = self.node(id);
-        self.step_of(id)
-            .is_some_and(|step| node.item.is_some() || step.fan_out.is_none())
+        self.step_of(id).is_some_and(|step| node.item.is_some() || step.fan_out.is_none())
     }
 
     /// A unit whose attempts are a step type's; the other units open a block.
@@ -126,22 +123,15 @@ impl Run {
     }
 
     pub(crate) fn allowed(&self, id: NodeId) -> bool {
-        self.step_of(id)
-            .is_some_and(|step| step.allow_failure && self.node(id).item.is_none())
+        self.step_of(id).is_some_and(|step| step.allow_failure && self.node(id).item.is_none())
             && !planted!(AllowedFails)
     }
 
     /// Adds nodes to a new container.
-    pub(crate) fn open(
-        &mut self,
-        owner: NodeId,
-        kind: Kind,
-        nodes: impl Iterator<Item = Node>,
-    ) -> ContainerId {
+    pub(crate) fn open(&mut self, owner: NodeId, kind: Kind, nodes: impl Iterator<Item = Node>) -> ContainerId {
         let id = ContainerId(self.containers.len() as u32);
         let first = NodeId(self.nodes.len() as u32);
-        self.nodes
-            .extend(nodes.map(|node| Node { owner: id, ..node }));
+        self.nodes.extend(nodes.map(|node| Node { owner: id, ..node }));
         let count = self.nodes.len() as u32 - first.0;
         let mut tally = Tally::default();
         for node in first.0..first.0 + count {
@@ -150,14 +140,7 @@ impl Run {
                 tally.add(self.node(node).share(self.allowed(node)));
             }
         }
-        self.containers.push(Container {
-            owner,
-            first,
-            count,
-            kind,
-            tally,
-            started: 0,
-        });
+        self.containers.push(Container { owner, first, count, kind, tally, started: 0 });
         self.nodes[owner.index()].opened = Some(id);
         id
     }
@@ -173,9 +156,7 @@ impl Run {
     }
 
     pub(crate) fn position(&self, id: NodeId) -> usize {
-        self.node(id)
-            .step
-            .map_or(0, |step| self.positions[step.index()] as usize)
+        self.node(id).step.map_or(0, |step| self.positions[step.index()] as usize)
     }
 
     /// The node of a sibling step.
@@ -196,8 +177,7 @@ impl Run {
         let after = self.node(id).clone();
         self.count_started(&before, &after);
         // Only these states put a node into queues that more than the state decides on.
-        let same =
-            before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
+        let same = before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
         if !same {
             self.leave(id, &before, &after);
             self.enter(id);
@@ -207,10 +187,7 @@ impl Run {
             self.changed.insert(id);
         }
         let down = !matches!(after.state, State::Flying(Flight::Serving) | State::Done(_));
-        if before.state == State::Flying(Flight::Serving)
-            && after.flags.told
-            && down
-            && !planted!(ServiceGoneUnnoticed)
+        if before.state == State::Flying(Flight::Serving) && after.flags.told && down && !planted!(ServiceGoneUnnoticed)
         {
             self.take_back(id);
         }
@@ -237,11 +214,7 @@ impl Run {
         let (owner, step) = (node.owner, node.step);
         self.nodes[id.index()].flags.told = false;
         let dependents = Arc::clone(&self.dependents);
-        for (dependent, _) in step
-            .and_then(|step| dependents.get(step.index()))
-            .into_iter()
-            .flatten()
-        {
+        for (dependent, _) in step.and_then(|step| dependents.get(step.index())).into_iter().flatten() {
             let dependent = self.sibling(owner, *dependent);
             self.change(dependent, |node| {
                 node.missing += 1;
@@ -277,11 +250,7 @@ impl Run {
             let around = container.owner;
             let had_begun = self.has_begun(self.node(around));
             let started = &mut self.containers[owner.index()].started;
-            *started = if change.1 {
-                *started + 1
-            } else {
-                started.saturating_sub(1)
-            };
+            *started = if change.1 { *started + 1 } else { started.saturating_sub(1) };
             change = (had_begun, self.has_begun(self.node(around)));
             owner = self.node(around).owner;
         }
@@ -343,26 +312,17 @@ impl Run {
             State::Asked => {
                 self.asked.insert(id);
             }
-            State::Ready
-            | State::Pending
-            | State::Judged
-            | State::Open
-            | State::Done(_) => {}
+            State::Ready | State::Pending | State::Judged | State::Open | State::Done(_) => {}
         }
     }
 
     pub(crate) fn lane(&mut self, id: NodeId) -> LaneId {
         let node = &self.nodes[id.index()];
-        let step = node
-            .step
-            .expect("only units, which have a step, stand in lanes");
-        let limit = node
-            .item
-            .and(self.containers.get(node.owner.index()))
-            .and_then(|fan| match fan.kind {
-                Kind::Fan { max_parallel, .. } => max_parallel.map(|limit| (node.owner, limit)),
-                Kind::Block { .. } => None,
-            });
+        let step = node.step.expect("only units, which have a step, stand in lanes");
+        let limit = node.item.and(self.containers.get(node.owner.index())).and_then(|fan| match fan.kind {
+            Kind::Fan { max_parallel, .. } => max_parallel.map(|limit| (node.owner, limit)),
+            Kind::Block { .. } => None,
+        });
         self.lanes.lane_of(&self.plan, step, limit)
     }
 
@@ -389,8 +349,7 @@ impl Run {
         let node = self.node(ended);
         let failed = node.is_blocked()
             || planted!(SkipIsFailure) && node.state == State::Done(Final::Skipped)
-            || matches!(node.state, State::Done(Final::Failed | Final::Cancelled))
-                && !self.allowed(ended);
+            || matches!(node.state, State::Done(Final::Failed | Final::Cancelled)) && !self.allowed(ended);
         let without_output = node.state != State::Done(Final::Succeeded);
         let serving = node.state == State::Flying(Flight::Serving);
         match kind {
@@ -423,10 +382,7 @@ impl Run {
     /// Moves a pending unit that nothing holds back but gates and pools into its lane.
     pub(crate) fn activate(&mut self, id: NodeId) {
         let node = self.node(id);
-        let idle = node.state == State::Pending
-            && node.missing == 0
-            && !node.flags.blocked
-            && !node.flags.starved;
+        let idle = node.state == State::Pending && node.missing == 0 && !node.flags.blocked && !node.flags.starved;
         if idle && self.begun(id) && !self.needs_resolving(id) && self.is_leaf(id) {
             self.set(id, State::Ready);
         }
@@ -464,11 +420,7 @@ impl Run {
             return;
         }
         for lane in self.lanes.waiting_lanes() {
-            while self
-                .lanes
-                .free(&self.plan, lane)
-                .is_none_or(|free| free > 0)
-            {
+            while self.lanes.free(&self.plan, lane).is_none_or(|free| free > 0) {
                 let candidates = &self.lanes.get(lane).queued;
                 let Some(next) = candidates.front().copied() else {
                     break;
@@ -480,10 +432,7 @@ impl Run {
 
     /// The attempt that a node's number stands for now.
     pub(crate) fn current(&self, id: NodeId) -> AttemptId {
-        AttemptId {
-            node: id,
-            attempt: self.node(id).attempts,
-        }
+        AttemptId { node: id, attempt: self.node(id).attempts }
     }
 
     /// What should be in flight for a node.
@@ -500,11 +449,5 @@ impl Run {
 }
 
 fn place(id: NodeId, node: &Node) -> Place {
-    Place {
-        rank: node.rank,
-        node: id,
-        step: node
-            .step
-            .expect("only units, which have a step, stand in lanes"),
-    }
+    Place { rank: node.rank, node: id, step: node.step.expect("only units, which have a step, stand in lanes") }
 }

@@ -28,11 +28,7 @@ impl Run {
         let Some(step) = self.step_of(id) else {
             return false;
         };
-        let asked = if node.item.is_some() {
-            step.resolve_item
-        } else {
-            step.resolve
-        };
+        let asked = if node.item.is_some() { step.resolve_item } else { step.resolve };
         asked && !node.flags.resolved && !(planted!(ItemUnresolved) && node.item.is_some())
     }
 
@@ -46,9 +42,7 @@ impl Run {
         let open = self.node(container.owner).state == State::Open;
         open && match &container.kind {
             Kind::Block { .. } => self.counts(id, &container.kind),
-            Kind::Fan { max_parallel, .. } => {
-                max_parallel.is_none() || self.is_leaf(id) || node.flags.turn
-            }
+            Kind::Fan { max_parallel, .. } => max_parallel.is_none() || self.is_leaf(id) || node.flags.turn,
         }
     }
 
@@ -63,11 +57,7 @@ impl Run {
             let Some(container) = self.containers.get(node.owner.index()) else {
                 return false;
             };
-            if node.item.is_some()
-                && container
-                    .kind
-                    .too_many(container.tally.failed, container.count)
-            {
+            if node.item.is_some() && container.kind.too_many(container.tally.failed, container.count) {
                 return !self.has_begun(node);
             }
             id = container.owner;
@@ -140,15 +130,8 @@ impl Run {
     }
 
     pub(crate) fn stopping_inside(&self, container: &Container) -> bool {
-        let closing = matches!(
-            container.kind,
-            Kind::Block {
-                closing: Some(_),
-                ..
-            }
-        );
-        self.cancels > 1
-            || (self.cancels > 0 && !closing && !self.node(container.owner).flags.closing)
+        let closing = matches!(container.kind, Kind::Block { closing: Some(_), .. });
+        self.cancels > 1 || (self.cancels > 0 && !closing && !self.node(container.owner).flags.closing)
     }
 
     /// Its `finally` has ended or it has none, so its services are to stop.

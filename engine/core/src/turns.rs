@@ -12,9 +12,7 @@ impl Run {
         let is_item = self.node(id).item.is_some();
         let held = |run: &Self| {
             let container = run.container(fan);
-            container
-                .kind
-                .too_many(container.tally.failed, container.count)
+            container.kind.too_many(container.tally.failed, container.count)
         };
         let held_before = is_item && held(self);
         let had_turn = is_item && self.node(id).flags.turn;
@@ -50,24 +48,14 @@ impl Run {
             return None;
         }
         let container = &mut self.containers[fan.index()];
-        let Kind::Fan {
-            max_parallel: Some(limit),
-            order,
-            cursor,
-            turns,
-            ..
-        } = &mut container.kind
-        else {
+        let Kind::Fan { max_parallel: Some(limit), order, cursor, turns, .. } = &mut container.kind else {
             return None;
         };
         while *turns < *limit {
             let item = *order.get(*cursor as usize)?;
             *cursor += 1;
             let id = NodeId(first.0.saturating_add(item));
-            let node = self
-                .nodes
-                .get(id.index())
-                .filter(|_| item < container.count)?;
+            let node = self.nodes.get(id.index()).filter(|_| item < container.count)?;
             if !matches!(node.state, State::Done(_)) && !node.flags.turn {
                 *turns += 1;
                 return Some(id);

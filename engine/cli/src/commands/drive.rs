@@ -23,7 +23,9 @@ impl From<DriverError> for Stop {
         match &error {
             DriverError::Refused(_) => Self::new(Exit::Usage, error.to_string()),
             DriverError::Lock(LockError::Held { .. }) => Self::new(Exit::Driven, error.to_string()),
-            DriverError::Lock(LockError::Unusable(state)) => Self::new(Exit::StateDir, error.to_string()).hint(state.hint()),
+            DriverError::Lock(LockError::Unusable(state)) => {
+                Self::new(Exit::StateDir, error.to_string()).hint(state.hint())
+            }
             DriverError::State(state) => Self::new(Exit::StateDir, error.to_string()).hint(state.hint()),
             DriverError::Store(store) => Self::new(Exit::StateDir, error.to_string()).hint(store.hint()),
             DriverError::Host(_) | DriverError::Io { .. } => Self::new(Exit::StateDir, error.to_string()),

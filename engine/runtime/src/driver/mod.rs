@@ -29,9 +29,9 @@ pub mod snapshot;
 mod start;
 mod world;
 
+pub use change::Change;
 pub use engine::Signal;
 pub use publish::Watchers;
-pub use change::Change;
 pub use resume::{Purpose, ResumeRun};
 pub use start::{Conduct, Handle, NewRun, Prologue, identity, new_id};
 pub use world::Machine;

@@ -10,8 +10,8 @@ use crate::plan::seal;
 use flowrun_core::event::UnitState;
 use flowrun_core::{AttemptId, Input, NodeId};
 use serde_json::Value;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 
 /// What to do with an attempt that the journal has in flight.
 enum Verdict {
@@ -35,10 +35,8 @@ pub(crate) enum Orphans {
 /// Judges every attempt in flight, and lets the run go on. Where the run is to end, attempts with a process are taken up
 /// at once, so that what stops them finds them.
 pub(crate) fn flights(engine: &mut Engine, orphans: Orphans) -> Result<(), DriverError> {
-    let fates = Fates::look(&engine.world.run).map_err(|error| DriverError::Io {
-        doing: "read the host's book".into(),
-        error,
-    })?;
+    let fates = Fates::look(&engine.world.run)
+        .map_err(|error| DriverError::Io { doing: "read the host's book".into(), error })?;
     // An attempt that was only ordered ahead may have started before the commit of what made room for it.
     for id in engine.run.ordered_ahead() {
         let begun = fates.records().any(|record| record.key.node == id.node.0 && record.key.attempt == id.attempt);
