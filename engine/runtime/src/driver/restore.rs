@@ -2,7 +2,8 @@
 //! Unaware of what to do about a lost attempt; the core decides that.
 
 use super::DriverError;
-use super::engine::{Engine, FULL_DISK, children_of};
+use super::engine::{Engine, FULL_DISK};
+use super::flight::children_of;
 use super::snapshot::Notice;
 use crate::host::{ChildKey, Fate, Fates, wait_orphan};
 use crate::plan::model::Body;
