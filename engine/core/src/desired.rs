@@ -25,24 +25,16 @@ pub(crate) fn want(run: &Run, id: NodeId) -> Option<Want> {
     match node.state {
         State::Pending => {
             let next = node.missing == 0 && !node.flags.starved && run.needs_resolving(id);
-            (next && run.finished.is_none() && run.begun(id) && !run.idles(id))
-                .then_some(Want::Resolve)
+            (next && run.finished.is_none() && run.begun(id) && !run.idles(id)).then_some(Want::Resolve)
         }
-        State::Flying(Flight::Running | Flight::Serving) => {
-            Some(if run.stopping(id) || run.needless(id) {
-                Want::Stop(run.current(id))
-            } else {
-                Want::Run(run.current(id))
-            })
-        }
+        State::Flying(Flight::Running | Flight::Serving) => Some(if run.stopping(id) || run.needless(id) {
+            Want::Stop(run.current(id))
+        } else {
+            Want::Run(run.current(id))
+        }),
         State::Flying(Flight::Lost) => Some(Want::Reconcile(run.current(id))),
         State::Open => run.awaits_outputs(id).then_some(Want::Outputs),
-        State::Ready
-        | State::Backoff(_)
-        | State::Queued
-        | State::Asked
-        | State::Judged
-        | State::Done(_) => None,
+        State::Ready | State::Backoff(_) | State::Queued | State::Asked | State::Judged | State::Done(_) => None,
     }
 }
 
@@ -55,9 +47,6 @@ impl Run {
     /// Everything that should be in flight, from scratch: for debug builds and tests to compare the increments with.
     #[must_use]
     pub fn desired(&self) -> Vec<(NodeId, Want)> {
-        (0..self.nodes.len() as u32)
-            .map(NodeId)
-            .filter_map(|id| Some((id, self.want(id)?)))
-            .collect()
+        (0..self.nodes.len() as u32).map(NodeId).filter_map(|id| Some((id, self.want(id)?))).collect()
     }
 }

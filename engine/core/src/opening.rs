@@ -30,23 +30,12 @@ impl Run {
         };
         let (rank, closing) = (self.node(owner).rank, self.node(owner).flags.closing);
         let main = body.steps.len();
-        let nodes = body
-            .steps
-            .iter()
-            .chain(&body.finally)
-            .enumerate()
-            .map(|(position, step)| Node {
-                missing: plan.steps[step.index()].needs.len() as u32,
-                flags: Flags {
-                    closing: closing || position >= main,
-                    ..Flags::default()
-                },
-                ..blank(*step, rank)
-            });
-        let kind = Kind::Block {
-            block,
-            closing: None,
-        };
+        let nodes = body.steps.iter().chain(&body.finally).enumerate().map(|(position, step)| Node {
+            missing: plan.steps[step.index()].needs.len() as u32,
+            flags: Flags { closing: closing || position >= main, ..Flags::default() },
+            ..blank(*step, rank)
+        });
+        let kind = Kind::Block { block, closing: None };
         let container = self.open(owner, kind, nodes);
         self.set(owner, State::Open);
         self.wake(container);
@@ -96,10 +85,7 @@ impl Run {
         let closing = self.node(owner).flags.closing;
         let nodes = ranks.iter().enumerate().map(|(item, rank)| Node {
             item: Some(item as u32),
-            flags: Flags {
-                closing,
-                ..Flags::default()
-            },
+            flags: Flags { closing, ..Flags::default() },
             ..blank(step, *rank)
         });
         let kind = Kind::Fan {
@@ -142,18 +128,12 @@ impl Run {
         }
         *closing = Some(state);
         let main = self.plan.blocks[block.index()].steps.len() as u32;
-        let (start, first, count) = (
-            container.first.0,
-            container.first.0 + main,
-            container.count - main,
-        );
+        let (start, first, count) = (container.first.0, container.first.0 + main, container.count - main);
         if state == RunState::Cancelled {
             self.leave_out(start..first);
         }
         for node in (first..first + count).map(NodeId) {
-            let share = self
-                .node(node)
-                .share(self.step_of(node).is_some_and(|step| step.allow_failure));
+            let share = self.node(node).share(self.step_of(node).is_some_and(|step| step.allow_failure));
             self.containers[id.index()].tally.add(share);
         }
         for node in (first..first + count).map(NodeId) {

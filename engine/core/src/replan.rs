@@ -26,12 +26,7 @@ pub struct Kept<'a> {
 /// failed or pending; the `Resumed` that has to follow gives it a new chance.
 #[must_use]
 pub fn carry_over(old: &Run, plan: Arc<Plan>, kept: &Kept<'_>) -> Vec<Event> {
-    let mut carrier = Carrier {
-        old,
-        new: Run::new(plan),
-        kept,
-        events: Vec::new(),
-    };
+    let mut carrier = Carrier { old, new: Run::new(plan), kept, events: Vec::new() };
     if !old.is_empty() {
         carrier.happen(Event::Started);
         carrier.block(NodeId::RUN, NodeId::RUN, true);
@@ -43,9 +38,7 @@ pub fn carry_over(old: &Run, plan: Arc<Plan>, kept: &Kept<'_>) -> Vec<Event> {
 #[must_use]
 pub fn orphans(old: &Run, new: &Run) -> Vec<AttemptId> {
     let places: BTreeSet<String> = new.in_flight().map(|id| new.address(id.node)).collect();
-    old.in_flight()
-        .filter(|id| !places.contains(&old.address(id.node)))
-        .collect()
+    old.in_flight().filter(|id| !places.contains(&old.address(id.node))).collect()
 }
 
 struct Carrier<'a> {
@@ -84,12 +77,7 @@ impl Carrier<'_> {
 
     fn settle(&mut self, new: NodeId, state: State, outputs: Option<Value>) {
         let State::Done(state) = state else { return };
-        self.happen(Event::Settled {
-            node: new,
-            state,
-            reason: None,
-            outputs: outputs.map(Box::new),
-        });
+        self.happen(Event::Settled { node: new, state, reason: None, outputs: outputs.map(Box::new) });
     }
 
     fn resolve(&mut self, old: NodeId, new: NodeId) {
@@ -136,11 +124,7 @@ impl Carrier<'_> {
 
     fn ended(&mut self, id: AttemptId, outcome: Outcome) {
         self.happen(Event::Ordered { id });
-        self.happen(Event::Ended {
-            id,
-            outcome,
-            started: None,
-        });
+        self.happen(Event::Ended { id, outcome, started: None });
     }
 
     /// The number of an attempt is not used again.
@@ -167,10 +151,7 @@ impl Carrier<'_> {
     }
 
     fn group(&mut self, old: NodeId, new: NodeId, kept: bool) {
-        let is_block = matches!(
-            self.new.step_of(new).map(|step| step.body),
-            Some(Body::Block(_))
-        );
+        let is_block = matches!(self.new.step_of(new).map(|step| step.body), Some(Body::Block(_)));
         if !is_block || !self.new.is_unit(new) {
             return;
         }
@@ -182,26 +163,13 @@ impl Carrier<'_> {
 
     /// A list with anything done or in flight is kept even where the step was changed: nothing is done twice.
     fn fan(&mut self, old: NodeId, new: NodeId, kept: bool, keys: Vec<Box<str>>, order: Vec<u32>) {
-        let is_fan = self
-            .new
-            .step_of(new)
-            .is_some_and(|step| step.fan_out.is_some());
-        let started =
-            |id: &NodeId| self.old.node(*id).attempts > 0 || self.old.node(*id).opened.is_some();
+        let is_fan = self.new.step_of(new).is_some_and(|step| step.fan_out.is_some());
+        let started = |id: &NodeId| self.old.node(*id).attempts > 0 || self.old.node(*id).opened.is_some();
         if !is_fan || !(kept || self.old.children(old).iter().any(started)) {
             return;
         }
-        self.happen(Event::FannedOut {
-            node: new,
-            keys,
-            order,
-            items: (self.kept.items)(old),
-        });
-        let pairs = self
-            .old
-            .children(old)
-            .into_iter()
-            .zip(self.new.children(new));
+        self.happen(Event::FannedOut { node: new, keys, order, items: (self.kept.items)(old) });
+        let pairs = self.old.children(old).into_iter().zip(self.new.children(new));
         for (old, new) in pairs.collect::<Vec<_>>() {
             self.carry(old, new, kept);
         }
@@ -216,14 +184,7 @@ impl Carrier<'_> {
             self.carry(old, new, true);
         }
         let closes = kept && self.closes(old, new);
-        if let (
-            true,
-            Some(Kind::Block {
-                closing: Some(state),
-                ..
-            }),
-        ) = (closes, self.kind(old))
-        {
+        if let (true, Some(Kind::Block { closing: Some(state), .. })) = (closes, self.kind(old)) {
             self.happen(Event::Closing { node: new, state });
         }
         for (old, new, _) in pairs.into_iter().filter(|(_, _, closing)| *closing) {
@@ -240,12 +201,7 @@ impl Carrier<'_> {
     fn closes(&self, old: NodeId, new: NodeId) -> bool {
         let children = self.old.children(old);
         let flies = |node: &NodeId| self.in_finally(self.old, *node) && self.old.flies(*node);
-        children.iter().any(flies)
-            || self
-                .new
-                .node(new)
-                .opened
-                .is_some_and(|id| self.new.main_done(id))
+        children.iter().any(flies) || self.new.node(new).opened.is_some_and(|id| self.new.main_done(id))
     }
 
     fn pairs(&self, old: NodeId, new: NodeId) -> Vec<(NodeId, NodeId, bool)> {
@@ -254,8 +210,7 @@ impl Carrier<'_> {
         new.filter_map(|new| {
             let closing = self.in_finally(&self.new, new);
             let old = self.old.children(old).into_iter().find(|old| {
-                name(self.old, *old) == name(&self.new, new)
-                    && self.in_finally(self.old, *old) == closing
+                name(self.old, *old) == name(&self.new, new) && self.in_finally(self.old, *old) == closing
             })?;
             Some((old, new, closing))
         })
@@ -265,9 +220,7 @@ impl Carrier<'_> {
     fn in_finally(&self, run: &Run, id: NodeId) -> bool {
         let container = run.container(run.node(id).owner);
         match &container.kind {
-            Kind::Block { block, .. } => {
-                run.position(id) >= run.plan.blocks[block.index()].steps.len()
-            }
+            Kind::Block { block, .. } => run.position(id) >= run.plan.blocks[block.index()].steps.len(),
             Kind::Fan { .. } => false,
         }
     }
@@ -279,9 +232,7 @@ impl Carrier<'_> {
             return;
         };
         let tally = &self.new.container(container).tally;
-        let over = tally.live == 0
-            && tally.failed == 0
-            && self.new.last_phase(self.new.container(container));
+        let over = tally.live == 0 && tally.failed == 0 && self.new.last_phase(self.new.container(container));
         if kept && over && matches!(state, State::Done(Final::Succeeded | Final::Skipped)) {
             let outputs = (self.kept.outputs)(old);
             self.settle(new, state, outputs);

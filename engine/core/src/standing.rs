@@ -4,7 +4,7 @@
 use crate::bug::planted;
 use crate::event::{NodeId, RunState, UnitState};
 use crate::run::Run;
-use crate::state::{Container, ContainerId, Kind, State};
+use crate::state::{Container, ContainerId, Kind, Node, State};
 
 impl Run {
     /// A pending node that is to be opened or skipped without anybody's answer.
@@ -28,11 +28,7 @@ impl Run {
         let Some(step) = self.step_of(id) else {
             return false;
         };
-        let asked = if node.item.is_some() {
-            step.resolve_item
-        } else {
-            step.resolve
-        };
+        let asked = if node.item.is_some() { step.resolve_item } else { step.resolve };
         asked && !node.flags.resolved && !(planted!(ItemUnresolved) && node.item.is_some())
     }
 
@@ -46,9 +42,7 @@ impl Run {
         let open = self.node(container.owner).state == State::Open;
         open && match &container.kind {
             Kind::Block { .. } => self.counts(id, &container.kind),
-            Kind::Fan { max_parallel, .. } => {
-                max_parallel.is_none() || self.is_leaf(id) || node.flags.turn
-            }
+            Kind::Fan { max_parallel, .. } => max_parallel.is_none() || self.is_leaf(id) || node.flags.turn,
         }
     }
 
@@ -63,29 +57,20 @@ impl Run {
             let Some(container) = self.containers.get(node.owner.index()) else {
                 return false;
             };
-            if node.item.is_some()
-                && container
-                    .kind
-                    .too_many(container.tally.failed, container.count)
-            {
-                return !self.has_begun(id);
+            if node.item.is_some() && container.kind.too_many(container.tally.failed, container.count) {
+                return !self.has_begun(node);
             }
             id = container.owner;
         }
     }
 
     /// An attempt of it, or inside it, has started.
-    fn has_begun(&self, id: NodeId) -> bool {
-        let node = self.node(id);
+    pub(crate) fn has_begun(&self, node: &Node) -> bool {
         match node.opened {
             None => node.has_begun(),
             // What a resume gave a new chance waits for its turn like the others.
             Some(_) if node.state == State::Pending => false,
-            Some(container) => {
-                let container = self.container(container);
-                (container.first.0..container.first.0 + container.count)
-                    .any(|n| self.has_begun(NodeId(n)))
-            }
+            Some(container) => self.container(container).started > 0,
         }
     }
 
@@ -145,15 +130,8 @@ impl Run {
     }
 
     pub(crate) fn stopping_inside(&self, container: &Container) -> bool {
-        let closing = matches!(
-            container.kind,
-            Kind::Block {
-                closing: Some(_),
-                ..
-            }
-        );
-        self.cancels > 1
-            || (self.cancels > 0 && !closing && !self.node(container.owner).flags.closing)
+        let closing = matches!(container.kind, Kind::Block { closing: Some(_), .. });
+        self.cancels > 1 || (self.cancels > 0 && !closing && !self.node(container.owner).flags.closing)
     }
 
     /// Its `finally` has ended or it has none, so its services are to stop.

@@ -108,6 +108,8 @@ pub struct Container {
     pub(crate) kind: Kind,
     /// Tallies of its nodes.
     pub(crate) tally: Tally,
+    /// Nodes of it that have begun, or inside which something has.
+    pub(crate) started: u32,
 }
 
 /// What a container is.
@@ -172,11 +174,9 @@ impl Node {
         Share {
             live: !(done || serving || self.is_blocked() || planted!(AskedIsOver) && self.state == State::Asked),
             busy: !serving && matches!(self.state, State::Flying(_) | State::Judged | State::Open),
-            begun: !(done || serving || self.is_blocked())
-                && (self.has_begun() || self.state == State::Open),
+            begun: !(done || serving || self.is_blocked()) && (self.has_begun() || self.state == State::Open),
             serving,
-            failed: self.is_blocked()
-                || (self.state == State::Done(Final::Failed) && !allow_failure),
+            failed: self.is_blocked() || (self.state == State::Done(Final::Failed) && !allow_failure),
             seen: self.seen(),
         }
     }
@@ -235,9 +235,7 @@ impl Node {
             // Opened, and nothing inside has had a chance yet: to a person it has not begun.
             State::Open if !self.flags.begun => UnitState::Waiting,
             State::Flying(Flight::Lost) | State::Asked => UnitState::Lost,
-            State::Flying(Flight::Running | Flight::Serving) | State::Judged | State::Open => {
-                UnitState::Running
-            }
+            State::Flying(Flight::Running | Flight::Serving) | State::Judged | State::Open => UnitState::Running,
             State::Done(Final::Succeeded) => UnitState::Succeeded,
             State::Done(Final::Failed) => UnitState::Failed,
             State::Done(Final::Skipped) => UnitState::Skipped,
@@ -270,18 +268,11 @@ impl Kind {
     /// So many failures are too many.
     pub(crate) fn too_many(&self, failed: u32, count: u32) -> bool {
         match self {
-            Self::Fan {
-                max_failures: Some(Limit::Count(limit)),
-                ..
-            } => failed > *limit,
-            Self::Fan {
-                max_failures: Some(Limit::Percent(percent)),
-                ..
-            } => u64::from(failed) * 100 > u64::from(*percent) * u64::from(count),
-            Self::Fan {
-                max_failures: None, ..
+            Self::Fan { max_failures: Some(Limit::Count(limit)), .. } => failed > *limit,
+            Self::Fan { max_failures: Some(Limit::Percent(percent)), .. } => {
+                u64::from(failed) * 100 > u64::from(*percent) * u64::from(count)
             }
-            | Self::Block { .. } => false,
+            Self::Fan { max_failures: None, .. } | Self::Block { .. } => false,
         }
     }
 }

@@ -421,7 +421,12 @@ fn every_event() -> Vec<Event> {
         message: "cannot dump `acme`: exit 1".to_owned(),
         hint: Some("look at the log".to_owned()),
     };
-    let kept = Event::Settled { node: NodeId(1), state: Final::Succeeded, reason: None, outputs: Some(Box::new(json!({"n": 1}))) };
+    let kept = Event::Settled {
+        node: NodeId(1),
+        state: Final::Succeeded,
+        reason: None,
+        outputs: Some(Box::new(json!({"n": 1}))),
+    };
     vec![
         Event::Started,
         Event::Resumed { at: 5 },
@@ -685,7 +690,8 @@ fn fill_disk(run: &RunDir) {
         sent += 1;
         // A few ahead, as a driver is: what waits in memory must find room later.
         while sent - answered > 8 && !matches!(*health.borrow(), Health::Full(_)) {
-            answered += told.try_iter().inspect(|written| assert!(written.is_ok(), "no error while it waits")).count() as u64;
+            answered +=
+                told.try_iter().inspect(|written| assert!(written.is_ok(), "no error while it waits")).count() as u64;
             std::thread::yield_now();
         }
     }

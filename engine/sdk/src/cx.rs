@@ -4,9 +4,9 @@
 use crate::{Command, Exit, StepResult};
 use serde_json::Value;
 use std::future::Future;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 

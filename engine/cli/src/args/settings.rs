@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn no_color_and_dumb_terminals_are_honoured() {
-        let world = World { stderr_terminal: true, term: Some("xterm".into()), locale: Some("de_AT.UTF-8".into()), ..person() };
+        let world =
+            World { stderr_terminal: true, term: Some("xterm".into()), locale: Some("de_AT.UTF-8".into()), ..person() };
         let terminal = |world: &World| Settings::new(None, world).unwrap().terminal;
         assert!(terminal(&world).live && terminal(&world).color_err && terminal(&world).unicode);
         let plain = terminal(&World { no_color: Some("1".into()), ..world.clone() });

@@ -48,7 +48,8 @@ pub fn attach(settings: &Settings, args: &Attach) -> Ending {
     runtime.block_on(async {
         let (snapshots, watch) = watch::channel(survey.snapshot.clone().unwrap_or_else(Snapshot::unknown));
         let (notices, told) = mpsc::unbounded_channel();
-        let (followed, ()) = tokio::join!(follow(&run, survey, snapshots, notices), live::show(mode, names, watch, told));
+        let (followed, ()) =
+            tokio::join!(follow(&run, survey, snapshots, notices), live::show(mode, names, watch, told));
         followed
     })
 }

@@ -63,7 +63,8 @@ enum Said {
 }
 
 fn background(settings: &Settings, run: &RunDir, words: Vec<OsString>, last: u64, said: Said) -> Ending {
-    let fail = |error: std::io::Error| Stop::new(Exit::StateDir, format!("cannot start a process in the background: {error}"));
+    let fail =
+        |error: std::io::Error| Stop::new(Exit::StateDir, format!("cannot start a process in the background: {error}"));
     let mut child = Command::new(std::env::current_exe().map_err(fail)?)
         .arg("--state-dir")
         .arg(&settings.state_dir.0)

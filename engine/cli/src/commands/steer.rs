@@ -80,7 +80,10 @@ pub fn pause(settings: &Settings, args: &Pause) -> Ending {
     let id = drive::shortest(settings, &run);
     let reason = args.because.clone().unwrap_or_else(|| "somebody asked for it".to_owned());
     tell(settings, &run, &Control::Pause { reason })?;
-    out::say(&format!("run {id} is paused: what runs goes on, nothing new starts before `{} unpause {id}`", called(settings)));
+    out::say(&format!(
+        "run {id} is paused: what runs goes on, nothing new starts before `{} unpause {id}`",
+        called(settings)
+    ));
     Ok(Exit::Succeeded)
 }
 
@@ -109,7 +112,8 @@ pub fn mark(settings: &Settings, args: &Mark) -> Ending {
         None => return Err(source::unknown(&survey, &args.address)),
     };
     let verdict = Verdict::from(args.verdict);
-    let told = tell(settings, &run, &Control::Mark { address: address.clone(), verdict, because: args.because.clone() })?;
+    let told =
+        tell(settings, &run, &Control::Mark { address: address.clone(), verdict, because: args.because.clone() })?;
     let words = match args.verdict {
         VerdictWord::Done => "counts as done",
         VerdictWord::Skip => "is left out",

@@ -143,7 +143,9 @@ impl Survey {
     pub fn root(&self) -> Vec<(&Step, bool)> {
         let Some(plan) = &self.plan else { return Vec::new() };
         let Some(block) = plan.blocks.first() else { return Vec::new() };
-        let of = |ids: &[StepId], closing| ids.iter().filter_map(|id| plan.steps.get(id.index())).map(move |step| (step, closing)).collect::<Vec<_>>();
+        let of = |ids: &[StepId], closing| {
+            ids.iter().filter_map(|id| plan.steps.get(id.index())).map(move |step| (step, closing)).collect::<Vec<_>>()
+        };
         let mut steps = of(&block.steps, false);
         steps.extend(of(&block.finally, true));
         steps
@@ -247,7 +249,8 @@ impl Survey {
         if let Some(fan) = live {
             return Ok(Some(ItemCounts(Counts::of_words(&fan.counts))));
         }
-        let plain = step.is_some_and(|step| step.for_each.is_none() && matches!(step.body, Body::Leaf { .. } | Body::Wait));
+        let plain =
+            step.is_some_and(|step| step.for_each.is_none() && matches!(step.body, Body::Leaf { .. } | Body::Wait));
         if plain {
             return Ok(None);
         }
@@ -333,15 +336,7 @@ impl Survey {
 }
 
 fn pending_item(address: String) -> ItemLine {
-    ItemLine {
-        address,
-        state: UnitState::Pending,
-        attempts: 0,
-        started: None,
-        ended: None,
-        outputs: None,
-        error: None,
-    }
+    ItemLine { address, state: UnitState::Pending, attempts: 0, started: None, ended: None, outputs: None, error: None }
 }
 
 fn item_line(row: &NodeRow) -> ItemLine {

@@ -179,7 +179,8 @@ impl Because<'_> {
             self.survey.planned(&running.address).is_some_and(|step| step.pools.iter().any(|(other, _)| *other == id))
         };
         let snapshot = self.survey.snapshot.as_ref()?;
-        let holders: Vec<&str> = snapshot.running.iter().filter(takes).map(|running| running.address.as_str()).collect();
+        let holders: Vec<&str> =
+            snapshot.running.iter().filter(takes).map(|running| running.address.as_str()).collect();
         if holders.is_empty() {
             return None;
         }

@@ -113,12 +113,7 @@ impl Books {
                 }
                 Ok(())
             }
-            Line::Event {
-                event,
-                addr,
-                now,
-                flying,
-            } => {
+            Line::Event { event, addr, now, flying } => {
                 if let Some(world) = &world {
                     self.check(spec, event, addr, *now, world)
                         .map_err(|why| format!("{event:?} of `{addr}`: {why}"))?;
@@ -205,10 +200,7 @@ impl Books {
             Outcome::Cancelled => fact.ended = Some(Final::Cancelled),
             Outcome::Failed(failure) => {
                 fact.fails += 1;
-                fact.last = Some(Last {
-                    class: failure.class,
-                    lost,
-                });
+                fact.last = Some(Last { class: failure.class, lost });
             }
         }
     }
@@ -220,9 +212,7 @@ impl Books {
         }
         let frames = walk(spec, owner).ok()?;
         let last = frames.last()?;
-        (last.step.fan.is_none() || last.item.is_some())
-            .then_some(last.step.body.as_ref())
-            .flatten()
+        (last.step.fan.is_none() || last.item.is_some()).then_some(last.step.body.as_ref()).flatten()
     }
 
     pub fn stand(&self, owner: &str, block: &Block, step: &Step) -> Stand {
@@ -236,11 +226,7 @@ impl Books {
 
     fn blocked(&self, owner: &str, block: &Block, step: &Step) -> bool {
         let fact = self.fact(&join(owner, &step.name));
-        if fact.flying
-            || fact.asked
-            || fact.opened
-            || fact.last.is_some() && fact.retry_at.is_none()
-        {
+        if fact.flying || fact.asked || fact.opened || fact.last.is_some() && fact.retry_at.is_none() {
             return false;
         }
         step.needs.iter().any(|(name, kind)| {
@@ -273,17 +259,14 @@ impl Books {
             Stand::Blocked => kind == NeedKind::End,
             Stand::Ended(Final::Succeeded) => true,
             Stand::Ended(Final::Skipped) => kind != NeedKind::Output,
-            Stand::Ended(Final::Failed) => {
-                kind == NeedKind::End || need.allow_failure && kind == NeedKind::Success
-            }
+            Stand::Ended(Final::Failed) => kind == NeedKind::End || need.allow_failure && kind == NeedKind::Success,
             Stand::Ended(Final::Cancelled) => kind == NeedKind::End,
         }
     }
 
     pub fn failed_items(&self, frame: &Frame) -> u64 {
         let keys = self.fact(&frame.addr).keys.unwrap_or_default();
-        let failed =
-            |key: &&String| self.fact(&join(&frame.addr, key)).ended == Some(Final::Failed);
+        let failed = |key: &&String| self.fact(&join(&frame.addr, key)).ended == Some(Final::Failed);
         keys.iter().filter(failed).count() as u64
     }
 
@@ -341,10 +324,7 @@ impl Books {
     fn check_frame(&self, frame: &Frame, addr: &str) -> Checked {
         let owner = self.fact(&frame.owner);
         if !owner.opened || owner.ended.is_some() {
-            return Err(format!(
-                "`{addr}` starts though `{}` is not open",
-                frame.owner
-            ));
+            return Err(format!("`{addr}` starts though `{}` is not open", frame.owner));
         }
         if frame.closing != owner.closing.is_some() && (frame.closing || !frame.step.background) {
             return Err(format!("`{addr}` starts in the wrong phase"));
@@ -356,10 +336,7 @@ impl Books {
                 return Err(format!("`{addr}` starts before its need `{name}`"));
             }
         }
-        for place in [Some(&frame.addr), frame.item.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        for place in [Some(&frame.addr), frame.item.as_ref()].into_iter().flatten() {
             if self.fact(place).ended.is_some() {
                 return Err(format!("`{addr}` starts though `{place}` has ended"));
             }
@@ -390,9 +367,7 @@ impl Books {
                 self.check_begin(spec, addr)?;
                 self.check_order(spec, addr, id.attempt, now, world)
             }
-            Event::Ended { id, outcome, .. } => {
-                self.check_end(spec, addr, id.attempt, outcome, world)
-            }
+            Event::Ended { id, outcome, .. } => self.check_end(spec, addr, id.attempt, outcome, world),
             Event::RetryAt { at, .. } => self.check_retry(spec, addr, *at, now),
             Event::Closing { state, .. } => {
                 if fact.closing.is_some() {
@@ -433,11 +408,7 @@ impl Books {
             return Err("its last attempt is still in flight".into());
         }
         let last = frames.last().unwrap();
-        let resolves = if last.item.is_some() {
-            step.resolve_item
-        } else {
-            step.resolve
-        };
+        let resolves = if last.item.is_some() { step.resolve_item } else { step.resolve };
         if resolves && !fact.resolved {
             return Err("it is ordered before it was evaluated".into());
         }
@@ -448,8 +419,7 @@ impl Books {
         }
         for gate in &step.gates {
             let door = self.gates.get(gate).cloned().unwrap_or_default();
-            door.check(&spec.gates[*gate as usize], now)
-                .map_err(|why| format!("gate {gate}: {why}"))?;
+            door.check(&spec.gates[*gate as usize], now).map_err(|why| format!("gate {gate}: {why}"))?;
         }
         Ok(())
     }
@@ -463,18 +433,9 @@ impl Books {
         }
     }
 
-    fn resume(
-        &mut self,
-        spec: &Spec,
-        flying: &BTreeSet<String>,
-        mut world: Option<&mut World>,
-        at: u64,
-    ) {
+    fn resume(&mut self, spec: &Spec, flying: &BTreeSet<String>, mut world: Option<&mut World>, at: u64) {
         self.sessions += 1;
-        if matches!(
-            self.finished,
-            Some(RunState::Succeeded | RunState::Cancelled)
-        ) {
+        if matches!(self.finished, Some(RunState::Succeeded | RunState::Cancelled)) {
             return;
         }
         if self.finished.is_some() {
@@ -561,12 +522,7 @@ impl Books {
         let keys = fact.keys.clone();
         let frames = walk(spec, addr).unwrap();
         let last = frames.last().unwrap();
-        let limited = last.item.is_some()
-            && last
-                .step
-                .fan
-                .as_ref()
-                .is_some_and(|fan| fan.max_parallel.is_some());
+        let limited = last.item.is_some() && last.step.fan.as_ref().is_some_and(|fan| fan.max_parallel.is_some());
         let parent = match last.item {
             Some(_) => &last.addr,
             None => &last.owner,
@@ -587,22 +543,13 @@ impl Books {
 
     fn flies_inside(&self, addr: &str) -> bool {
         let inside = format!("{addr}/");
-        self.facts
-            .iter()
-            .any(|(other, fact)| fact.flying && (other == addr || other.starts_with(&inside)))
+        self.facts.iter().any(|(other, fact)| fact.flying && (other == addr || other.starts_with(&inside)))
     }
 
-    fn revive_block(
-        &mut self,
-        spec: &Spec,
-        owner: &str,
-        block: &Block,
-        world: &mut Option<&mut World>,
-    ) {
+    fn revive_block(&mut self, spec: &Spec, owner: &str, block: &Block, world: &mut Option<&mut World>) {
         let done = block.steps.iter().all(|step| {
             let fact = self.fact(&join(owner, &step.name));
-            matches!(fact.ended, Some(Final::Succeeded | Final::Skipped))
-                || step.background && fact.ended.is_none()
+            matches!(fact.ended, Some(Final::Succeeded | Final::Skipped)) || step.background && fact.ended.is_none()
         });
         let closing = self.fact(owner).closing.is_some();
         if closing && !done {

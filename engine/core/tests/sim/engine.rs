@@ -94,8 +94,7 @@ impl Engine {
         let taken = match self.run.handle(input) {
             Ok(events) => {
                 for event in events {
-                    self.happen(event, desk, now)
-                        .map_err(|why| format!("{why} (after {what})"))?;
+                    self.happen(event, desk, now).map_err(|why| format!("{why} (after {what})"))?;
                 }
                 true
             }
@@ -128,12 +127,7 @@ impl Engine {
         if let Event::Ordered { id } = &event {
             self.orders.insert(*id, desk.log.lines.len() + 1);
         }
-        let line = Line::Event {
-            event: event.clone(),
-            addr,
-            now,
-            flying,
-        };
+        let line = Line::Event { event: event.clone(), addr, now, flying };
         desk.log.lines.push(line.clone());
         desk.books.take(desk.spec, &line, Some(desk.world))?;
         self.run.evolve(&event);
@@ -158,19 +152,11 @@ impl Engine {
             Ok(())
         } else {
             let doing = &self.doing;
-            Err(format!(
-                "the increments of wants are wrong: desired {desired:?}, known {doing:?}"
-            ))
+            Err(format!("the increments of wants are wrong: desired {desired:?}, known {doing:?}"))
         }
     }
 
-    fn pursue(
-        &mut self,
-        node: NodeId,
-        want: Want,
-        before: Option<Want>,
-        desk: &mut Desk,
-    ) -> Result<(), String> {
+    fn pursue(&mut self, node: NodeId, want: Want, before: Option<Want>, desk: &mut Desk) -> Result<(), String> {
         let mut seq = desk.log.lines.len();
         let effect = match want {
             Want::Resolve => Effect::Resolve(node),
@@ -198,9 +184,8 @@ impl Engine {
 
     /// Effects whose events are committed.
     pub fn released(&mut self, committed: usize) -> Vec<Effect> {
-        let (free, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.outbox)
-            .into_iter()
-            .partition(|(seq, _)| *seq <= committed);
+        let (free, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.outbox).into_iter().partition(|(seq, _)| *seq <= committed);
         self.outbox = kept.into();
         free.into_iter().map(|(_, effect)| effect).collect()
     }

@@ -34,16 +34,8 @@ const CHANGES: &[Change] = &[
     |s| std::mem::take(&mut s.hands_out),
     |s| std::mem::take(&mut s.background),
     |s| std::mem::replace(&mut s.retry.attempts, 1) > 1,
-    |s| {
-        s.fan
-            .as_mut()
-            .is_some_and(|f| f.max_parallel.take().is_some())
-    },
-    |s| {
-        s.fan
-            .as_mut()
-            .is_some_and(|f| f.max_failures.take().is_some())
-    },
+    |s| s.fan.as_mut().is_some_and(|f| f.max_parallel.take().is_some()),
+    |s| s.fan.as_mut().is_some_and(|f| f.max_failures.take().is_some()),
     |s| {
         s.fan.as_mut().is_some_and(|f| {
             f.items > 1 && {
@@ -52,11 +44,7 @@ const CHANGES: &[Change] = &[
             }
         })
     },
-    |s| {
-        s.body
-            .as_mut()
-            .is_some_and(|b| !std::mem::take(&mut b.finally).is_empty())
-    },
+    |s| s.body.as_mut().is_some_and(|b| !std::mem::take(&mut b.finally).is_empty()),
 ];
 
 type Rate = fn(&mut Rates) -> &mut u64;
@@ -133,9 +121,7 @@ fn all(block: &Block) -> impl Iterator<Item = &Step> {
 }
 
 fn count(block: &Block) -> usize {
-    all(block)
-        .map(|step| 1 + step.body.as_ref().map_or(0, count))
-        .sum()
+    all(block).map(|step| 1 + step.body.as_ref().map_or(0, count)).sum()
 }
 
 fn remove(block: &mut Block, n: &mut usize) -> bool {

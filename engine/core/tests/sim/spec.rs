@@ -3,8 +3,8 @@
 
 use crate::rng::Rng;
 use flowrun_core::plan::{
-    self, Backoff, BlockId, Body, FanOut, Gate, GateId, Limit, Need, NeedKind, OnLost, Otherwise,
-    Plan, Pool, PoolId, Retry, StepId,
+    self, Backoff, BlockId, Body, FanOut, Gate, GateId, Limit, Need, NeedKind, OnLost, Otherwise, Plan, Pool, PoolId,
+    Retry, StepId,
 };
 
 #[derive(Debug, Clone)]
@@ -74,22 +74,10 @@ pub fn random(seed: u64) -> Spec {
     let pools: Vec<u32> = (0..rng.below(3)).map(|_| rng.range(1, 4) as u32).collect();
     let gates: Vec<Gate> = (0..rng.below(3)).map(|n| gate(&mut rng, n)).collect();
     let rates = rates(&mut rng);
-    let mut maker = Maker {
-        rng,
-        names: 0,
-        left: 0,
-        pools: &pools,
-        gates: gates.len() as u32,
-    };
+    let mut maker = Maker { rng, names: 0, left: 0, pools: &pools, gates: gates.len() as u32 };
     maker.left = maker.rng.range(1, 14);
     let root = maker.block(0);
-    Spec {
-        seed,
-        root,
-        pools,
-        gates,
-        rates,
-    }
+    Spec { seed, root, pools, gates, rates }
 }
 
 fn gate(rng: &mut Rng, n: u64) -> Gate {
@@ -105,11 +93,7 @@ fn gate(rng: &mut Rng, n: u64) -> Gate {
 
 fn rates(rng: &mut Rng) -> Rates {
     let mut some = |share: u64, most: u64| {
-        if rng.percent(share) {
-            rng.range(1, most)
-        } else {
-            0
-        }
+        if rng.percent(share) { rng.range(1, most) } else { 0 }
     };
     Rates {
         fail: some(70, 50),
@@ -202,9 +186,7 @@ impl Maker<'_> {
             },
             gates: self.some_gates(leaf),
             pools,
-            on_lost: *self
-                .rng
-                .pick(&[OnLost::Rerun, OnLost::Rerun, OnLost::Fail, OnLost::Ask]),
+            on_lost: *self.rng.pick(&[OnLost::Rerun, OnLost::Rerun, OnLost::Fail, OnLost::Ask]),
             allow_failure: self.rng.percent(15),
             hands_out: !leaf && self.rng.percent(30),
             background,
@@ -214,9 +196,7 @@ impl Maker<'_> {
     }
 
     fn some_gates(&mut self, leaf: bool) -> Vec<u32> {
-        (0..self.gates)
-            .filter(|_| leaf && self.rng.percent(25))
-            .collect()
+        (0..self.gates).filter(|_| leaf && self.rng.percent(25)).collect()
     }
 
     fn some_pools(&mut self, leaf: bool) -> Vec<(u32, u32)> {
@@ -234,13 +214,7 @@ impl Maker<'_> {
 /// The plan that the core sees.
 pub fn compile(spec: &Spec) -> Plan {
     let mut plan = Plan {
-        pools: (0..)
-            .zip(&spec.pools)
-            .map(|(n, size)| Pool {
-                name: format!("pool{n}").into(),
-                size: *size,
-            })
-            .collect(),
+        pools: (0..).zip(&spec.pools).map(|(n, size)| Pool { name: format!("pool{n}").into(), size: *size }).collect(),
         gates: spec.gates.clone(),
         ..Plan::default()
     };
@@ -260,22 +234,19 @@ fn compile_block(block: &Block, plan: &mut Plan) -> BlockId {
 fn compile_steps(steps: &[Step], plan: &mut Plan) -> Vec<StepId> {
     let mut ids: Vec<StepId> = Vec::new();
     for step in steps {
-        let body = step
-            .body
-            .as_ref()
-            .map_or(Body::Leaf, |body| Body::Block(compile_block(body, plan)));
-        let needs = step.needs.iter().map(|(name, kind)| Need {
-            step: ids[steps.iter().position(|s| s.name == *name).unwrap()],
-            kind: *kind,
-        });
+        let body = step.body.as_ref().map_or(Body::Leaf, |body| Body::Block(compile_block(body, plan)));
+        let needs = step
+            .needs
+            .iter()
+            .map(|(name, kind)| Need { step: ids[steps.iter().position(|s| s.name == *name).unwrap()], kind: *kind });
         let compiled = plan::Step {
             name: step.name.as_str().into(),
             needs: needs.collect(),
             body,
-            fan_out: step.fan.as_ref().map(|fan| FanOut {
-                max_parallel: fan.max_parallel,
-                max_failures: fan.max_failures,
-            }),
+            fan_out: step
+                .fan
+                .as_ref()
+                .map(|fan| FanOut { max_parallel: fan.max_parallel, max_failures: fan.max_failures }),
             resolve: step.resolve,
             resolve_item: step.resolve_item,
             retry: step.retry.clone(),

@@ -19,11 +19,7 @@ pub struct Frame<'a> {
 }
 
 pub fn join(owner: &str, name: &str) -> String {
-    if owner.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{owner}/{name}")
-    }
+    if owner.is_empty() { name.to_owned() } else { format!("{owner}/{name}") }
 }
 
 pub fn walk<'a>(spec: &'a Spec, addr: &str) -> Result<Vec<Frame<'a>>, String> {
@@ -49,21 +45,11 @@ pub fn walk<'a>(spec: &'a Spec, addr: &str) -> Result<Vec<Frame<'a>>, String> {
             _ => None,
         };
         let next = item.clone().unwrap_or_else(|| at.clone());
-        frames.push(Frame {
-            block,
-            owner,
-            step,
-            addr: at,
-            item,
-            closing,
-        });
+        frames.push(Frame { block, owner, step, addr: at, item, closing });
         if parts.peek().is_none() {
             return Ok(frames);
         }
-        block = step
-            .body
-            .as_ref()
-            .ok_or(format!("nothing inside `{addr}`"))?;
+        block = step.body.as_ref().ok_or(format!("nothing inside `{addr}`"))?;
         owner = next;
     }
 }

@@ -55,9 +55,7 @@ impl World {
         let step = frames.last().ok_or("the run has no attempts")?.step;
         let key = (addr.to_owned(), attempt);
         if self.attempts.contains_key(&key) {
-            return Err(format!(
-                "attempt {attempt} of `{addr}` starts for the second time"
-            ));
+            return Err(format!("attempt {attempt} of `{addr}` starts for the second time"));
         }
         if self.alive.iter().any(|(other, _)| other == addr) {
             return Err(format!("`{addr}` starts while a copy of it lives"));
@@ -79,11 +77,7 @@ impl World {
         let permanent = rng.percent(spec.rates.permanent);
         let long = *rng.pick(&[10, 500, 3_000, 20_000, 70_000]);
         let service = step.background;
-        let class = if permanent {
-            FailureClass::Permanent
-        } else {
-            FailureClass::Transient
-        };
+        let class = if permanent { FailureClass::Permanent } else { FailureClass::Transient };
         Attempt {
             alive: true,
             ends: match (service, fails) {
@@ -120,11 +114,8 @@ impl World {
                 continue;
             };
             let prefix = format!("{}/", frame.addr);
-            let items: BTreeSet<&str> = self
-                .alive
-                .iter()
-                .filter_map(|(other, _)| other.strip_prefix(&prefix)?.split('/').next())
-                .collect();
+            let items: BTreeSet<&str> =
+                self.alive.iter().filter_map(|(other, _)| other.strip_prefix(&prefix)?.split('/').next()).collect();
             if items.len() as u32 > limit {
                 return Err(format!("more than {limit} items of `{}` run", frame.addr));
             }
@@ -135,21 +126,12 @@ impl World {
     /// The next time at which something happens by itself.
     pub fn next(&self, now: u64) -> Option<u64> {
         let lives = self.alive.iter().map(|key| &self.attempts[key]);
-        lives
-            .flat_map(|life| [Some(life.ends), life.ready])
-            .flatten()
-            .filter(|at| *at > now && *at < u64::MAX)
-            .min()
+        lives.flat_map(|life| [Some(life.ends), life.ready]).flatten().filter(|at| *at > now && *at < u64::MAX).min()
     }
 
     /// Attempts that have ended by now, with their exits.
     pub fn tick(&mut self, now: u64) -> Vec<(String, u32, Exit)> {
-        let due: Vec<_> = self
-            .alive
-            .iter()
-            .filter(|key| self.attempts[*key].ends <= now)
-            .cloned()
-            .collect();
+        let due: Vec<_> = self.alive.iter().filter(|key| self.attempts[*key].ends <= now).cloned().collect();
         let mut ended = Vec::new();
         for (addr, attempt) in due {
             let life = self.attempts.get_mut(&(addr.clone(), attempt)).unwrap();
@@ -184,9 +166,7 @@ impl World {
         match self.attempts.get(&(addr.to_owned(), attempt)) {
             None => Look::NoEntry,
             Some(life) if life.alive => Look::Alive,
-            Some(Attempt {
-                exit: Some(exit), ..
-            }) => Look::Exited(*exit),
+            Some(Attempt { exit: Some(exit), .. }) => Look::Exited(*exit),
             Some(_) => Look::Gone,
         }
     }
@@ -216,16 +196,15 @@ impl World {
             self.die(spec, key.clone());
         }
         let unknown = about(spec.seed ^ 5, addr, u64::from(attempt)).percent(spec.rates.unknown);
-        let done = self.attempts.get(&key).is_some_and(|life| {
-            life.gone == Some(true) || life.exit == Some(Exit::Success) && life.ready.is_none()
-        });
+        let done = self
+            .attempts
+            .get(&key)
+            .is_some_and(|life| life.gone == Some(true) || life.exit == Some(Exit::Success) && life.ready.is_none());
         if unknown {
             if done {
                 self.excused.insert(addr.to_owned());
             }
-            Found::Unknown {
-                look_at: "the server".into(),
-            }
+            Found::Unknown { look_at: "the server".into() }
         } else if done {
             Found::Done { outputs: None }
         } else {
@@ -236,8 +215,7 @@ impl World {
     /// What is inside runs again from the start.
     pub fn forget(&mut self, addr: &str) {
         let inside = format!("{addr}/");
-        self.done
-            .retain(|other| other != addr && !other.starts_with(&inside));
+        self.done.retain(|other| other != addr && !other.starts_with(&inside));
     }
 }
 

@@ -8,8 +8,8 @@ use super::probe;
 use crate::gates;
 use crate::host::{ChildKey, Fenced, fence};
 use crate::plan::{coerce, seal};
-use flowrun_core::event::{Failure, FailureClass, Found, Outcome};
 use flowrun_core::AttemptId;
+use flowrun_core::event::{Failure, FailureClass, Found, Outcome};
 use flowrun_sdk::cx::AttemptInfo;
 use flowrun_sdk::error::ErrorKind;
 use flowrun_sdk::{Backend as _, Command, DynStepType, Exit, StepCx, StepError, StepResult};
@@ -107,11 +107,7 @@ async fn in_time(job: &Job, run: flowrun_sdk::cx::BoxFuture<'_, StepResult<Value
 }
 
 /// A service: ready as soon as its probe holds, and never done by itself.
-async fn serve(
-    job: &Job,
-    ready: &Ready,
-    run: flowrun_sdk::cx::BoxFuture<'_, StepResult<Value>>,
-) -> StepResult<Value> {
+async fn serve(job: &Job, ready: &Ready, run: flowrun_sdk::cx::BoxFuture<'_, StepResult<Value>>) -> StepResult<Value> {
     tokio::pin!(run);
     let until = tokio::time::sleep(Duration::from_millis(ready.within_ms));
     tokio::pin!(until);
@@ -214,9 +210,7 @@ async fn found(job: &Job) -> Found {
     };
     job.backend.children.store(u16::MAX / 2, Ordering::Relaxed);
     match step.reconcile(&job.context(), input).await {
-        Ok(flowrun_sdk::Found::Done(outputs)) => {
-            Found::Done { outputs: Some(Box::new(mask_value(job, outputs))) }
-        }
+        Ok(flowrun_sdk::Found::Done(outputs)) => Found::Done { outputs: Some(Box::new(mask_value(job, outputs))) },
         Ok(flowrun_sdk::Found::NotDone) => Found::NotDone,
         Ok(flowrun_sdk::Found::Unknown { look_at }) => Found::Unknown { look_at: job.backend.mask(&look_at) },
         Err(error) => look_at(error),

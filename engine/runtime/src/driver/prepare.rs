@@ -62,11 +62,7 @@ pub(crate) fn prepare(resolver: &Resolver<'_>, node: NodeId) -> Result<Prepared,
     })
 }
 
-fn directory(
-    world: &World,
-    step: &Step,
-    scope: &dyn crate::plan::template::Scope,
-) -> Result<PathBuf, String> {
+fn directory(world: &World, step: &Step, scope: &dyn crate::plan::template::Scope) -> Result<PathBuf, String> {
     let base = &world.plan.contexts[step.context.index()].dir;
     let Some(dir) = &step.dir else { return Ok(base.clone()) };
     let dir = dir.render_text(scope).map_err(|f| said("dir", &f))?;

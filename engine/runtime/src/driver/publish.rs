@@ -233,7 +233,9 @@ fn reason(view: &View<'_>, hold: Hold, now: u64) -> (Option<String>, String) {
             let text = match view.gates.last(gate) {
                 None => format!("gate {name} is being measured"),
                 // It holds, so what keeps the next one back is the pause after the last admission, or `hold`.
-                Some(reading) if reading.holds => format!("gate {name} settles after the last start ({})", reading.text),
+                Some(reading) if reading.holds => {
+                    format!("gate {name} settles after the last start ({})", reading.text)
+                }
                 Some(reading) => reading.text.clone(),
             };
             (Some(name), text)

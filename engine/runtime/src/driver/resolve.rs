@@ -5,9 +5,9 @@ use super::facts::Facts;
 use super::scope::NodeScope;
 use super::world::World;
 use crate::plan::model::{Body, ContextId, ForEach, Step};
-use crate::plan::{Given, params};
 use crate::plan::seal;
 use crate::plan::template::{RenderFault, Scope, Tree};
+use crate::plan::{Given, params};
 use flowrun_core::{NodeId, Resolution, Run, StepId};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,9 +75,8 @@ impl<'a> Resolver<'a> {
                 given.insert(name, Given::Value { value, dir });
             }
         }
-        let resolved = params::resolve(called, &given, &scope).map_err(|faults| {
-            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        })?;
+        let resolved = params::resolve(called, &given, &scope)
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
         Ok(json!({ "params": resolved, "secrets": secrets }))
     }
 
@@ -107,7 +106,9 @@ impl<'a> Resolver<'a> {
             let scope = NodeScope { element: Some(item), ..self.scope(node, step.context) };
             let key = key_of(for_each, item, &scope)?;
             if !seen.insert(key.clone()) {
-                return Err(format!("`for_each` has two items with the key `{key}`; say with `key` what tells them apart"));
+                return Err(format!(
+                    "`for_each` has two items with the key `{key}`; say with `key` what tells them apart"
+                ));
             }
             keys.push(key);
             if let Some(weight) = &for_each.largest_first {

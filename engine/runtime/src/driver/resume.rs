@@ -73,7 +73,8 @@ impl ResumeRun {
                 let past = history::replay(&self.journal, &old)?;
                 let Change { plan, pins, again } = *change;
                 let assembled = assembly(plan).assemble(params)?;
-                let change = change::Step { pins, again: &again, core: &assembled.1, secrets: assembled.0.secrets.values() };
+                let change =
+                    change::Step { pins, again: &again, core: &assembled.1, secrets: assembled.0.secrets.values() };
                 let past = change::take(past, change, &self.run, &self.journal, prologue).await?;
                 (assembled, past, asks)
             }

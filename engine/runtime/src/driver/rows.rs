@@ -10,10 +10,8 @@ use std::collections::BTreeMap;
 /// The row of a node after an event.
 pub(crate) fn row(run: &Run, facts: &Facts, node: NodeId, event: &Event, now: u64) -> Option<NodeRow> {
     let view = run.view(node)?;
-    let ended = matches!(
-        view.state,
-        UnitState::Succeeded | UnitState::Failed | UnitState::Skipped | UnitState::Cancelled
-    );
+    let ended =
+        matches!(view.state, UnitState::Succeeded | UnitState::Failed | UnitState::Skipped | UnitState::Cancelled);
     let outputs = match event {
         Event::Ended { outcome: Outcome::Succeeded { outputs }, .. } | Event::Settled { outputs, .. } => {
             outputs.as_ref().map(|outputs| (**outputs).clone())

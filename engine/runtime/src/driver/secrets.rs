@@ -2,7 +2,7 @@
 //! Unaware of where they are used. Nothing here is ever stored; a resume reads all of them again.
 
 use super::scope::secret_name;
-use crate::plan::model::{CheckedPlan, Body, ContextId, SecretDef, SecretSource};
+use crate::plan::model::{Body, CheckedPlan, ContextId, SecretDef, SecretSource};
 use crate::plan::seal::Secrets;
 use crate::plan::template::{Scope, Tree};
 use std::collections::BTreeMap;

@@ -131,7 +131,9 @@ async fn greet(mut stream: UnixStream, setup: &Setup) -> Result<Link, Refusal> {
                 (Some(Answer::Welcome { pid, records, .. }), None) => link = Some((pid, records, Vec::new())),
                 (Some(Answer::Known(child)), Some((_, _, known))) => known.push(child),
                 (_, _) => {
-                    return Err(Refusal::Broken(io::Error::other("the host answered something else than its greeting")));
+                    return Err(Refusal::Broken(io::Error::other(
+                        "the host answered something else than its greeting",
+                    )));
                 }
             }
             if let Some((pid, _, known)) = link.take_if(|(_, records, known)| known.len() >= *records as usize) {

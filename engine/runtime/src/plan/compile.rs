@@ -27,7 +27,12 @@ impl CheckedPlan {
         let mut plan = core::Plan {
             blocks: self.blocks.iter().map(block).collect(),
             steps: self.steps.iter().enumerate().map(|(at, step)| compile_step(at, step, &hand_out, sizes)).collect(),
-            pools: self.pools.iter().enumerate().map(|(at, pool)| core::Pool { name: pool.name.as_str().into(), size: size(at) }).collect(),
+            pools: self
+                .pools
+                .iter()
+                .enumerate()
+                .map(|(at, pool)| core::Pool { name: pool.name.as_str().into(), size: size(at) })
+                .collect(),
             gates: self.gates.iter().map(gate).collect(),
         };
         self.share_processors(&mut plan, sizes.cpus.max(1));
@@ -104,7 +109,10 @@ fn compile_step(at: usize, step: &Step, contexts: &[bool], sizes: &Sizes) -> cor
         name: step.name.as_str().into(),
         needs: step.needs.iter().map(|(step, kind)| core::Need { step: *step, kind: *kind }).collect(),
         body,
-        fan_out: step.for_each.as_ref().map(|fan| core::FanOut { max_parallel: sizes.max_parallel.get(&id).copied(), max_failures: fan.max_failures }),
+        fan_out: step.for_each.as_ref().map(|fan| core::FanOut {
+            max_parallel: sizes.max_parallel.get(&id).copied(),
+            max_failures: fan.max_failures,
+        }),
         resolve: whole_when || step.for_each.is_some() || plan,
         resolve_item: step.when_item,
         retry: step.retry.clone(),

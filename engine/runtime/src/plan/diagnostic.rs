@@ -101,7 +101,8 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group: Group<'_> = level.primary_title(self.message.as_str()).id(self.code).elements(self.snippets(sources));
+        let mut group: Group<'_> =
+            level.primary_title(self.message.as_str()).id(self.code).elements(self.snippets(sources));
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }

@@ -121,13 +121,29 @@ pub static PLAN: Table = Table {
     keys: &[
         key("name", Kind::Text, "The name that runs are listed under; the file's name unless it is given."),
         key("description", Kind::Text, "What the plan is for."),
-        key("params", Kind::Map(&Kind::Object(&PARAM)), "Typed parameters: given by `--set NAME=VALUE`, by `--params FILE`, by the calling plan, or the default."),
-        key("secrets", Kind::Map(&Kind::Object(&SECRET)), "Texts that are never stored and never printed. One that cannot be read stops the run before its first step."),
+        key(
+            "params",
+            Kind::Map(&Kind::Object(&PARAM)),
+            "Typed parameters: given by `--set NAME=VALUE`, by `--params FILE`, by the calling plan, or the default.",
+        ),
+        key(
+            "secrets",
+            Kind::Map(&Kind::Object(&SECRET)),
+            "Texts that are never stored and never printed. One that cannot be read stops the run before its first step.",
+        ),
         key("env", Kind::Map(&Kind::Written), "Environment of every step."),
         key("defaults", Kind::Object(&DEFAULTS), "For every step that does work and does not say otherwise."),
-        key("pools", Kind::Map(&Kind::PoolSize), "How much may run at once: name and size, a number or a template of `params` and `host`."),
+        key(
+            "pools",
+            Kind::Map(&Kind::PoolSize),
+            "How much may run at once: name and size, a number or a template of `params` and `host`.",
+        ),
         key("gates", Kind::Map(&Kind::Object(&GATE)), "Conditions of the world that hold a step back."),
-        required("steps", Kind::Steps, "What is done: a map from the step's id to the step. Order is for reading only."),
+        required(
+            "steps",
+            Kind::Steps,
+            "What is done: a map from the step's id to the step. Order is for reading only.",
+        ),
         key("finally", Kind::Steps, "Steps that run at the end whatever happened."),
         key("outputs", Kind::Map(&Kind::Any), "What the plan hands to a plan that calls it."),
         key("timeout", Kind::Duration, "How long the whole run may take."),

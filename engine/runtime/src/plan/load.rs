@@ -96,7 +96,10 @@ const STACK: usize = 32 << 20;
 fn build(reader: &mut (dyn Reader + Send), name: &str, path: &Path, registry: &Registry) -> Loaded {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("plan".to_owned()).stack_size(STACK);
-        match thread.spawn_scoped(scope, || build_here(reader, name, path, registry)).map(std::thread::ScopedJoinHandle::join) {
+        match thread
+            .spawn_scoped(scope, || build_here(reader, name, path, registry))
+            .map(std::thread::ScopedJoinHandle::join)
+        {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             Err(error) => cannot_read(name, path, &format!("no thread can be started: {error}")),
@@ -121,6 +124,7 @@ fn cannot_read(name: &str, path: &Path, reason: &str) -> Loaded {
     let mut sources = Sources::default();
     let root = sources.add(name, path, "");
     let message = format!("cannot read the plan `{name}`: {reason}");
-    let fault = Diagnostic::error(codes::UNREADABLE, Span::new(root, 0, 0), message).help("give the path of a plan file");
+    let fault =
+        Diagnostic::error(codes::UNREADABLE, Span::new(root, 0, 0), message).help("give the path of a plan file");
     Loaded { sources, plan: None, diagnostics: vec![fault] }
 }

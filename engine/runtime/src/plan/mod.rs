@@ -2,8 +2,8 @@
 //! Unaware of runs. All faults of a plan are found at once.
 
 mod check;
-mod coerce;
 pub mod codes;
+mod coerce;
 mod compile;
 pub mod diagnostic;
 pub mod keys;

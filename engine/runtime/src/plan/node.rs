@@ -162,5 +162,9 @@ pub fn plain(text: &str) -> Json {
 pub fn is_ambiguous(text: &str) -> bool {
     let digits = text.trim_start_matches(['-', '+']);
     let zero = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") && !digits.starts_with("0e");
-    !is_truth(text) && (zero || digits.contains('_') || !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') || !plain(text).is_number())
+    !is_truth(text)
+        && (zero
+            || digits.contains('_')
+            || !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            || !plain(text).is_number())
 }

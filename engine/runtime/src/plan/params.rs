@@ -132,7 +132,11 @@ pub fn from_file(path: &Path) -> Result<Map<String, Value>, String> {
 ///
 /// # Errors
 /// Everything that is wrong with what was given, and with defaults that are known only now.
-pub fn resolve(context: &Context, given: &BTreeMap<String, Given>, scope: &dyn Scope) -> Result<Map<String, Value>, Vec<ParamFault>> {
+pub fn resolve(
+    context: &Context,
+    given: &BTreeMap<String, Given>,
+    scope: &dyn Scope,
+) -> Result<Map<String, Value>, Vec<ParamFault>> {
     let mut faults: Vec<ParamFault> = unknown(context, given);
     let mut values = Map::new();
     for param in &context.params {
@@ -163,13 +167,29 @@ fn unknown(context: &Context, given: &BTreeMap<String, Given>) -> Vec<ParamFault
     let strangers = given.keys().filter(|name| !names.contains(&name.as_str()));
     let fault = |name: &String| {
         let help = did_you_mean(name, names.iter().copied());
-        let help = help.unwrap_or_else(|| if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", listed(names.iter().copied(), 12)) });
-        ParamFault { param: name.clone(), message: format!("the plan `{}` has no param `{name}`", context.name), help: Some(help) }
+        let help = help.unwrap_or_else(|| {
+            if names.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has {}", listed(names.iter().copied(), 12))
+            }
+        });
+        ParamFault {
+            param: name.clone(),
+            message: format!("the plan `{}` has no param `{name}`", context.name),
+            help: Some(help),
+        }
     };
     strangers.map(fault).collect()
 }
 
-fn value_of(context: &Context, param: &Param, given: Option<&Given>, before: &Map<String, Value>, outer: &dyn Scope) -> Result<Value, ParamFault> {
+fn value_of(
+    context: &Context,
+    param: &Param,
+    given: Option<&Given>,
+    before: &Map<String, Value>,
+    outer: &dyn Scope,
+) -> Result<Value, ParamFault> {
     let fault = |problem: Problem| ParamFault {
         param: param.name.clone(),
         message: format!("the param `{}` {}", param.name, problem.message),
@@ -180,11 +200,14 @@ fn value_of(context: &Context, param: &Param, given: Option<&Given>, before: &Ma
         (Some(Given::Value { value, dir }), _) => (value.clone(), dir.as_path()),
         (None, Some(default)) => {
             let scope = Earlier { params: before, outer };
-            let value = default.render(&scope).map_err(|why| fault(Problem { message: format!("has a default without a value: {}", why.message), help: why.help }))?;
+            let value = default.render(&scope).map_err(|why| {
+                fault(Problem { message: format!("has a default without a value: {}", why.message), help: why.help })
+            })?;
             (value, context.dir.as_path())
         }
         (None, None) => {
-            let problem = Problem::new("is not given, and has no default").help(format!("give it: `--set {}=...`", param.name));
+            let problem =
+                Problem::new("is not given, and has no default").help(format!("give it: `--set {}=...`", param.name));
             return Err(fault(problem));
         }
     };
@@ -231,7 +254,8 @@ pub(super) fn accept(param: &Param, value: &Value) -> Result<Value, Problem> {
         let text = value.as_str().unwrap_or_default();
         // The pattern was read when the plan was checked; one that cannot be read matches nothing.
         if !regex::Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(text)) {
-            return Err(Problem::new(format!("cannot be {}", show(&value))).help(format!("the whole text must match `{pattern}`")));
+            return Err(Problem::new(format!("cannot be {}", show(&value)))
+                .help(format!("the whole text must match `{pattern}`")));
         }
     }
     limits(param, &value)?;
@@ -242,14 +266,17 @@ fn choice(param: &Param, value: &Value) -> Problem {
     let words: Vec<String> = param.one_of.iter().map(|value| show(value).trim_matches('`').to_owned()).collect();
     let names = words.iter().map(String::as_str);
     let near = value.as_str().and_then(|given| did_you_mean(given, names.clone()));
-    Problem::new(format!("cannot be {}", show(value))).help(near.unwrap_or_else(|| format!("it is one of {}", listed(names, 20))))
+    Problem::new(format!("cannot be {}", show(value)))
+        .help(near.unwrap_or_else(|| format!("it is one of {}", listed(names, 20))))
 }
 
 fn limits(param: &Param, value: &Value) -> Result<(), Problem> {
     #[expect(clippy::cast_precision_loss, reason = "a limit beyond 2^53 need not be exact")]
     let measure = match param.kind {
         ParamKind::Integer | ParamKind::Number => value.as_f64(),
-        ParamKind::Duration => value.as_str().and_then(|text| quantity::duration_ms(text).ok()).map(|ms| ms as f64 / 1000.0),
+        ParamKind::Duration => {
+            value.as_str().and_then(|text| quantity::duration_ms(text).ok()).map(|ms| ms as f64 / 1000.0)
+        }
         ParamKind::Size => value.as_str().and_then(|text| quantity::size_bytes(text).ok()).map(|bytes| bytes as f64),
         ParamKind::String | ParamKind::Boolean | ParamKind::Path | ParamKind::List | ParamKind::Map => None,
     };

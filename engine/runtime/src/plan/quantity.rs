@@ -78,7 +78,8 @@ pub fn size_bytes(text: &str) -> Result<u64, String> {
     }
     let known = SIZES.iter().find(|(name, _)| *name == unit);
     let (_, size) = known.ok_or_else(|| {
-        let meant = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit) || name.trim_end_matches('B') == unit);
+        let meant =
+            SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit) || name.trim_end_matches('B') == unit);
         meant.map_or_else(hint, |(name, _)| format!("did you mean `{}{name}`?", text.trim_end_matches(rest)))
     })?;
     scaled(value, *size).ok_or_else(|| "it is larger than any disk".to_owned())
@@ -97,7 +98,14 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_units() {
-        for (text, ms) in [("90s", 90_000), ("30m", 1_800_000), ("2d", 172_800_000), ("1h30m", 5_400_000), ("500ms", 500), ("1.5h", 5_400_000)] {
+        for (text, ms) in [
+            ("90s", 90_000),
+            ("30m", 1_800_000),
+            ("2d", 172_800_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("1.5h", 5_400_000),
+        ] {
             assert_eq!(duration_ms(text), Ok(ms), "{text}");
         }
     }
@@ -113,7 +121,14 @@ mod tests {
 
     #[test]
     fn sizes_know_binary_and_decimal_units() {
-        for (text, bytes) in [("1KiB", 1024), ("1KB", 1000), ("512MiB", 512 << 20), ("2TiB", 2 << 40), ("1.5GB", 1_500_000_000), ("7B", 7)] {
+        for (text, bytes) in [
+            ("1KiB", 1024),
+            ("1KB", 1000),
+            ("512MiB", 512 << 20),
+            ("2TiB", 2 << 40),
+            ("1.5GB", 1_500_000_000),
+            ("7B", 7),
+        ] {
             assert_eq!(size_bytes(text), Ok(bytes), "{text}");
         }
         assert_eq!(size_bytes("5gib").unwrap_err(), "did you mean `5GiB`?");

@@ -30,7 +30,8 @@ pub fn schema(registry: &Registry) -> Value {
     }
     if let Value::Object(step) = &mut step {
         step.insert("allOf".to_owned(), Value::Array(rules));
-        let bodies: Vec<Value> = ["run", "exec", "uses", "wait", "steps"].iter().map(|key| json!({ "required": [key] })).collect();
+        let bodies: Vec<Value> =
+            ["run", "exec", "uses", "wait", "steps"].iter().map(|key| json!({ "required": [key] })).collect();
         step.insert("oneOf".to_owned(), Value::Array(bodies));
     }
     defs.insert("step".to_owned(), step);
@@ -90,7 +91,8 @@ fn object(table: &Table) -> Value {
             (key.name.to_owned(), value)
         })
         .collect();
-    let required: Vec<&str> = table.keys.iter().filter(|key| key.state == State::Required).map(|key| key.name).collect();
+    let required: Vec<&str> =
+        table.keys.iter().filter(|key| key.state == State::Required).map(|key| key.name).collect();
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
@@ -104,13 +106,17 @@ fn kind(kind_of: Kind) -> Value {
         Kind::Number => json!({ "type": "number" }),
         Kind::Amount => json!({ "anyOf": [{ "type": "number" }, { "type": "string", "pattern": TEMPLATE }] }),
         Kind::Word(words) => json!({ "enum": words }),
-        Kind::Classes => one_or_many(&json!({ "anyOf": [{ "type": "integer" }, { "enum": ["timeout", "transient", "permanent"] }] })),
+        Kind::Classes => {
+            one_or_many(&json!({ "anyOf": [{ "type": "integer" }, { "enum": ["timeout", "transient", "permanent"] }] }))
+        }
         Kind::Any => json!({}),
         Kind::List(inner) => json!({ "type": "array", "items": kind(*inner) }),
         Kind::OneOrMany(inner) => one_or_many(&kind(*inner)),
         Kind::Map(inner) => json!({ "type": "object", "additionalProperties": kind(*inner) }),
         Kind::Object(table) => object(table),
-        Kind::Pools => json!({ "anyOf": [{ "type": "string" }, { "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 } }] }),
+        Kind::Pools => {
+            json!({ "anyOf": [{ "type": "string" }, { "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 } }] })
+        }
         Kind::PoolSize => json!({ "anyOf": [kind(Kind::Amount), object(&keys::POOL)] }),
         Kind::Steps => json!({
             "type": "object",
@@ -127,7 +133,8 @@ fn one_or_many(one: &Value) -> Value {
 /// The reference page: every key with its kind and its meaning.
 #[must_use]
 pub fn reference_markdown() -> String {
-    let mut page = String::from("# The keys of a plan\n\nThis page is made from the tables that `flowrun check` reads.\n");
+    let mut page =
+        String::from("# The keys of a plan\n\nThis page is made from the tables that `flowrun check` reads.\n");
     let tables: [(&str, &Table); 9] = [
         ("A plan", &keys::PLAN),
         ("A step", &keys::STEP),

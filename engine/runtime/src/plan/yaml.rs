@@ -126,9 +126,10 @@ impl Tree<'_> {
             let span = place(self.id, self.file, Some(key.defined));
             let node = self.node(value);
             if let Some(name) = self.twice.get(&span.start) {
-                let mut fault = Diagnostic::error(codes::DUPLICATE, span, format!("the key `{name}` stands twice in one map"))
-                    .label("again here")
-                    .help("rename one of them, or remove it");
+                let mut fault =
+                    Diagnostic::error(codes::DUPLICATE, span, format!("the key `{name}` stands twice in one map"))
+                        .label("again here")
+                        .help("rename one of them, or remove it");
                 if let Some((first, _)) = kept.iter().find(|(first, _)| first.text == *name) {
                     fault = fault.also(first.span, "first here");
                 }

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 /// The plans of the corpus; those that plans call stand in folders of their own.
 pub fn plans() -> Vec<PathBuf> {
     let entries = fs::read_dir(corpus_dir()).expect("the corpus can be read");
-    let mut plans: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    let mut plans: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
     plans.sort();
     plans
 }
@@ -46,12 +48,20 @@ fn every_fault_has_a_place_a_label_and_a_help() {
         assert!(!loaded.diagnostics.is_empty(), "{} has no fault", path.display());
         for fault in &loaded.diagnostics {
             assert!(fault.help.is_some(), "{}: {} has no help", path.display(), fault.message);
-            assert!(!fault.label.is_empty() || fault.code == codes::UNREADABLE, "{}: {} has no label", path.display(), fault.message);
+            assert!(
+                !fault.label.is_empty() || fault.code == codes::UNREADABLE,
+                "{}: {} has no label",
+                path.display(),
+                fault.message
+            );
             let json = fault.to_json(&loaded.sources);
             assert!(json["line"].as_u64() > Some(0) && json["column"].as_u64() > Some(0), "{json}");
             for text in [&fault.message, &fault.label].into_iter().chain(&fault.help) {
                 assert!(!text.ends_with('.'), "{text:?} ends with a stop");
-                assert!(!text.contains("DuplicateKeyPolicy") && !text.contains(" at line "), "{text:?} speaks for the parser");
+                assert!(
+                    !text.contains("DuplicateKeyPolicy") && !text.contains(" at line "),
+                    "{text:?} speaks for the parser"
+                );
             }
         }
     }
@@ -78,7 +88,10 @@ fn every_code_has_a_bad_plan_and_a_page_with_its_title() {
     for (code, title) in codes::ALL {
         assert!(seen.contains_key(code), "no plan in tests/corpus provokes {code} ({title})");
         let page = fs::read_to_string(pages.join(format!("{code}.md"))).unwrap_or_default();
-        assert!(page.starts_with(&format!("# {code}: {title}\n")), "docs/errors/{code}.md has no title `# {code}: {title}`");
+        assert!(
+            page.starts_with(&format!("# {code}: {title}\n")),
+            "docs/errors/{code}.md has no title `# {code}: {title}`"
+        );
         assert!(page.contains("```yaml"), "docs/errors/{code}.md shows no example");
     }
 }

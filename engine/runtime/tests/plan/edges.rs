@@ -35,7 +35,10 @@ fn needs_of_inner_steps_are_hoisted_to_the_group() {
     let plan = good(
         "steps:\n  list: { run: 'true', outputs: { names: { from: stdout, as: lines } } }\n  gate_keeper: { run: 'true' }\n  each:\n    for_each: \"{{steps.list.names}}\"\n    steps:\n      dump: { needs: [gate_keeper], exec: [dump, \"{{item}}\"] }\n      load: { needs: [dump], exec: [load, \"{{item}}\"] }\n  after: { needs: [each], run: 'true' }\n",
     );
-    assert_eq!(needs(&plan, "each"), [("list".to_owned(), NeedKind::Output), ("gate_keeper".to_owned(), NeedKind::Success)]);
+    assert_eq!(
+        needs(&plan, "each"),
+        [("list".to_owned(), NeedKind::Output), ("gate_keeper".to_owned(), NeedKind::Success)]
+    );
     assert_eq!(needs(&plan, "dump"), []);
     assert_eq!(needs(&plan, "load"), [("dump".to_owned(), NeedKind::Success)]);
 }
@@ -69,7 +72,10 @@ fn positions_are_the_same_in_the_core() {
     for (ours, cores) in plan.steps.iter().zip(&compiled.steps) {
         assert_eq!(*ours.name, *cores.name);
     }
-    assert!(compiled.steps[0].resolve && compiled.steps[0].resolve_item, "a `when` about `item` is asked for each item");
+    assert!(
+        compiled.steps[0].resolve && compiled.steps[0].resolve_item,
+        "a `when` about `item` is asked for each item"
+    );
     assert_eq!(compiled.pools[0].size, 2);
 }
 
@@ -89,7 +95,8 @@ fn defaults_stand_behind_the_step() {
     assert_eq!(step(&plan, "a").timeout_ms, Some(3_600_000));
     assert_eq!(step(&plan, "b").timeout_ms, Some(300_000));
     assert_eq!(step(&plan, "b").retry.attempts, 3);
-    let env: Vec<(&str, &str)> = step(&plan, "a").env.iter().map(|(name, value)| (name.as_str(), value.source())).collect();
+    let env: Vec<(&str, &str)> =
+        step(&plan, "a").env.iter().map(|(name, value)| (name.as_str(), value.source())).collect();
     assert_eq!(env, [("B", "2"), ("A", "9")]);
 }
 
@@ -114,7 +121,9 @@ fn merged_and_aliased_maps_are_written_out() {
 
 #[test]
 fn a_plan_that_calls_another_has_its_steps_in_a_block_of_their_own() {
-    let plan = good("steps:\n  sub: { uses: ./lib/good.yaml, with: { database: acme } }\n  after: { exec: [echo, \"{{steps.sub.file}}\"] }\n");
+    let plan = good(
+        "steps:\n  sub: { uses: ./lib/good.yaml, with: { database: acme } }\n  after: { exec: [echo, \"{{steps.sub.file}}\"] }\n",
+    );
     assert_eq!(plan.contexts.len(), 2);
     assert!(matches!(step(&plan, "sub").body, Body::Plan { .. }));
     assert_eq!(needs(&plan, "after"), [("sub".to_owned(), NeedKind::Output)]);

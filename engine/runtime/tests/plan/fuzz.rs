@@ -21,9 +21,63 @@ enum Damage {
 
 /// Pieces that mean something to YAML, to templates or to plans.
 const PIECES: &[&str] = &[
-    "{{", "}}", "{{{", "{{#if ", "{{/if}}", "\"", "'", "[", "]", "{", "}", ":", ": ", "- ", "|", ">", "&a ", "*a", "<<: *a\n", "!x ", "#", "\t", "\n", "\r\n", "\\",
-    "\u{0}", "\u{85}", "\u{feff}", "\u{f5ec}", "é", "日", "---\n", "? ", "null", "0644", "1_000", ".inf", "-", "%", "@", "`", "steps.", "params.", "item", "secrets.",
-    "{{steps.a.b}}", "for_each: [1]\n", "needs: [a]\n", "  ", "    ", "9999999999999999999999", "5m", "50%", "(", "\\u12", "else", "default ",
+    "{{",
+    "}}",
+    "{{{",
+    "{{#if ",
+    "{{/if}}",
+    "\"",
+    "'",
+    "[",
+    "]",
+    "{",
+    "}",
+    ":",
+    ": ",
+    "- ",
+    "|",
+    ">",
+    "&a ",
+    "*a",
+    "<<: *a\n",
+    "!x ",
+    "#",
+    "\t",
+    "\n",
+    "\r\n",
+    "\\",
+    "\u{0}",
+    "\u{85}",
+    "\u{feff}",
+    "\u{f5ec}",
+    "é",
+    "日",
+    "---\n",
+    "? ",
+    "null",
+    "0644",
+    "1_000",
+    ".inf",
+    "-",
+    "%",
+    "@",
+    "`",
+    "steps.",
+    "params.",
+    "item",
+    "secrets.",
+    "{{steps.a.b}}",
+    "for_each: [1]\n",
+    "needs: [a]\n",
+    "  ",
+    "    ",
+    "9999999999999999999999",
+    "5m",
+    "50%",
+    "(",
+    "\\u12",
+    "else",
+    "default ",
 ];
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -32,7 +86,8 @@ fn damage() -> impl Strategy<Value = Damage> {
         (any::<usize>(), 1..60_usize).prop_map(|(at, length)| Damage::Remove(at, length)),
         (any::<usize>(), prop::sample::select(PIECES)).prop_map(|(at, piece)| Damage::Insert(at, piece.to_owned())),
         (any::<usize>(), ".{0,8}").prop_map(|(at, text)| Damage::Insert(at, text)),
-        (any::<usize>(), any::<usize>(), any::<usize>(), 1..400_usize).prop_map(|(at, other, from, length)| Damage::Splice(at, other, from, length)),
+        (any::<usize>(), any::<usize>(), any::<usize>(), 1..400_usize)
+            .prop_map(|(at, other, from, length)| Damage::Splice(at, other, from, length)),
         (any::<usize>(), 1..80_usize, 1..40_usize).prop_map(|(at, length, times)| Damage::Repeat(at, length, times)),
     ]
 }
@@ -86,7 +141,8 @@ fn seeds() -> Vec<String> {
     for dir in ["plans", "examples", "tests/corpus/lib"] {
         yaml_below(&root.join(dir), &mut paths);
     }
-    let mut seeds: Vec<String> = paths.iter().filter_map(|path| fs::read_to_string(path).ok()).filter(|text| text.len() < 40_000).collect();
+    let mut seeds: Vec<String> =
+        paths.iter().filter_map(|path| fs::read_to_string(path).ok()).filter(|text| text.len() < 40_000).collect();
     seeds.push(crate::large::chain(5));
     seeds
 }

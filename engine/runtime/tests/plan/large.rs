@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 /// A chain with references, so that every step has edges and templates.
 pub fn chain(steps: usize) -> String {
-    let mut text = String::from("name: large\nparams: { dir: { type: path, default: /mnt } }\npools: { p: 4 }\nsteps:\n");
+    let mut text =
+        String::from("name: large\nparams: { dir: { type: path, default: /mnt } }\npools: { p: 4 }\nsteps:\n");
     for at in 0..steps {
-        let _ = write!(text, "  step_{at}:\n    pool: p\n    env: {{ DIR: \"{{{{params.dir}}}}/{at}\" }}\n    retry: {{ attempts: 3, delay: 10s }}\n");
+        let _ = write!(
+            text,
+            "  step_{at}:\n    pool: p\n    env: {{ DIR: \"{{{{params.dir}}}}/{at}\" }}\n    retry: {{ attempts: 3, delay: 10s }}\n"
+        );
         if at > 0 {
             let _ = writeln!(text, "    needs: [step_{}]", at - 1);
         }

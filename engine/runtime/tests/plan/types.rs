@@ -127,7 +127,10 @@ pub fn read(text: &str) -> Loaded {
 
 /// The folder of bad plans.
 pub fn corpus_dir() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus").canonicalize().expect("the corpus is part of the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/corpus")
+        .canonicalize()
+        .expect("the corpus is part of the repository")
 }
 
 /// Every diagnostic as a person sees it.

@@ -44,11 +44,8 @@ pub fn explain(settings: &Settings, named: &str) -> Ending {
 fn steps(settings: &Settings, survey: &Survey) -> Result<String, super::Stop> {
     let view = survey.view(false)?;
     let alive = alive(survey)?;
-    let lines: Vec<Vec<String>> = view
-        .steps
-        .iter()
-        .map(|step| vec![step.id.clone(), step.state.word().to_owned(), what(step, &alive)])
-        .collect();
+    let lines: Vec<Vec<String>> =
+        view.steps.iter().map(|step| vec![step.id.clone(), step.state.word().to_owned(), what(step, &alive)]).collect();
     let closing = survey.root().iter().any(|(_, closing)| *closing);
     let mut text = tables::plain(&["STEP", "STATE", "ON RESUME"], &lines, &look(settings));
     if closing && !lines.is_empty() {
@@ -84,7 +81,8 @@ fn alive(survey: &Survey) -> Result<HashMap<String, u32>, super::Stop> {
     let mut counts: HashMap<String, u32> = HashMap::new();
     let Ok(fates) = Fates::look(&survey.run) else { return Ok(counts) };
     let lives = |fate: Fate| matches!(fate, Fate::Alive(_) | Fate::Orphan { .. });
-    let nodes: HashSet<u32> = fates.records().filter(|record| lives(fates.of(record.key))).map(|r| r.key.node).collect();
+    let nodes: HashSet<u32> =
+        fates.records().filter(|record| lives(fates.of(record.key))).map(|r| r.key.node).collect();
     for node in nodes {
         let row = survey.reader.nodes(node.saturating_sub(1), 1)?.into_iter().next().filter(|row| row.node == node);
         if let Some(row) = row {

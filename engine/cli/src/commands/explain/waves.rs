@@ -38,7 +38,8 @@ impl Page<'_> {
 
     fn head(&mut self) {
         let Some(root) = self.plan.contexts.first() else { return };
-        let description = if root.description.is_empty() { String::new() } else { format!(": {}", root.description.trim()) };
+        let description =
+            if root.description.is_empty() { String::new() } else { format!(": {}", root.description.trim()) };
         self.line(0, &format!("plan {}{description}", root.name));
         for (name, value) in &self.preview.params {
             self.line(1, &format!("param {name} = {}", shown(value)));
@@ -83,7 +84,10 @@ impl Page<'_> {
             self.steps(wave, depth + 1, above);
         }
         if !finally.is_empty() {
-            self.line(depth, if depth == 0 { "\nat the end, whatever happened:" } else { "at its end, whatever happened:" });
+            self.line(
+                depth,
+                if depth == 0 { "\nat the end, whatever happened:" } else { "at its end, whatever happened:" },
+            );
             let last: Vec<StepId> = waves(plan, finally).into_iter().flatten().collect();
             self.steps(&last, depth + 1, above);
         }

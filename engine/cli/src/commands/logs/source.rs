@@ -43,7 +43,11 @@ impl Scope {
     pub fn of(survey: &Survey, named: Option<&str>) -> Result<Self, Stop> {
         let Some(named) = named else { return Ok(Self::All) };
         let Some(row) = row_of(survey, named)? else {
-            return if survey.is_planned(named) { Ok(Self::Unborn(named.to_owned())) } else { Err(unknown(survey, named)) };
+            return if survey.is_planned(named) {
+                Ok(Self::Unborn(named.to_owned()))
+            } else {
+                Err(unknown(survey, named))
+            };
         };
         let inside = survey.reader.children(row.node, 0, 1)?;
         Ok(if inside.is_empty() { Self::One(row.address) } else { Self::Tree(row.address) })
@@ -114,7 +118,9 @@ fn part(survey: &Survey, row: &NodeRow, attempt: u32) -> Part {
 pub fn nothing(survey: &Survey, scope: &Scope, missing: &[Part]) -> Result<Option<String>, Stop> {
     let id = &survey.meta.id;
     let named = match scope {
-        Scope::All => return Ok(parts(survey, scope)?.is_empty().then(|| format!("no step of run {id} has started yet"))),
+        Scope::All => {
+            return Ok(parts(survey, scope)?.is_empty().then(|| format!("no step of run {id} has started yet")));
+        }
         Scope::Unborn(named) => return Ok(Some(format!("`{named}` has not started yet, so it has no log"))),
         Scope::One(named) | Scope::Tree(named) => named,
     };

@@ -1,9 +1,9 @@
 //! Which finished steps and items a person wants to run again: `--rerun` names them, `--from` a step with all after it.
 //! Unaware of how that is done.
 
+use super::super::Stop;
 use super::super::logs::source;
 use super::super::survey::{Survey, inner_block};
-use super::super::Stop;
 use flowrun_core::{BlockId, StepId};
 use flowrun_engine::plan::model::{Block, CheckedPlan};
 use std::collections::HashSet;

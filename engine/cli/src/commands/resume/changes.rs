@@ -47,7 +47,12 @@ enum Kind {
 }
 
 /// Compares the plan's files with what the run has pinned.
-pub fn compare(settings: &Settings, survey: &Survey, pins: &[PinnedFile], registry: &Registry) -> Result<Compared, Stop> {
+pub fn compare(
+    settings: &Settings,
+    survey: &Survey,
+    pins: &[PinnedFile],
+    registry: &Registry,
+) -> Result<Compared, Stop> {
     let mut changed = false;
     for pin in pins {
         match std::fs::read_to_string(&pin.path) {

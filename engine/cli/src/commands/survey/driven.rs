@@ -19,7 +19,8 @@ pub fn snapshot(run: &RunDir) -> Option<Snapshot> {
 
 /// Nothing goes on and nothing can before a person has spoken.
 pub fn awaits_person(snapshot: &Snapshot) -> bool {
-    let waits = !snapshot.waiting.is_empty() && snapshot.waiting.iter().all(|waiting| waiting.reason.starts_with(PERSON));
+    let waits =
+        !snapshot.waiting.is_empty() && snapshot.waiting.iter().all(|waiting| waiting.reason.starts_with(PERSON));
     waits && snapshot.running.iter().all(|running| running.serving)
 }
 

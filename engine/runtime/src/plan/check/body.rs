@@ -47,14 +47,25 @@ impl What {
     fn refuses(self, key: &str) -> Option<&'static str> {
         match key {
             "shell" if self != Self::Run => Some("only `run` has a shell"),
-            "ok_exit" | "progress" | "wait_all" if !matches!(self, Self::Run | Self::Exec) => Some("it goes with `run` or `exec`"),
+            "ok_exit" | "progress" | "wait_all" if !matches!(self, Self::Run | Self::Exec) => {
+                Some("it goes with `run` or `exec`")
+            }
             "with" if !matches!(self, Self::Type | Self::Plan) => Some("it goes with `uses`"),
-            "outputs" if matches!(self, Self::Type | Self::Plan | Self::Wait) => Some("outputs are declared for `run`, `exec` and groups; a step type hands out its own"),
+            "outputs" if matches!(self, Self::Type | Self::Plan | Self::Wait) => {
+                Some("outputs are declared for `run`, `exec` and groups; a step type hands out its own")
+            }
             "gates" if self == Self::Wait => Some("name the gates under `wait`"),
-            "gates" | "pool" | "retry" | "grace" | "signal" | "on_lost" | "background" | "ready" | "env" | "dir" | "unless" if !self.works() => Some(match self {
-                Self::Group | Self::Plan => "give it to the steps inside",
-                Self::Run | Self::Exec | Self::Type | Self::Wait => "a wait starts nothing; give it to the steps that need this one",
-            }),
+            "gates" | "pool" | "retry" | "grace" | "signal" | "on_lost" | "background" | "ready" | "env" | "dir"
+            | "unless"
+                if !self.works() =>
+            {
+                Some(match self {
+                    Self::Group | Self::Plan => "give it to the steps inside",
+                    Self::Run | Self::Exec | Self::Type | Self::Wait => {
+                        "a wait starts nothing; give it to the steps that need this one"
+                    }
+                })
+            }
             "timeout" if matches!(self, Self::Group | Self::Plan) => Some("give it to the steps inside"),
             _ => None,
         }
@@ -77,7 +88,9 @@ impl Builder<'_> {
             }),
             (Some((first, at)), Some((second, key))) => {
                 let message = format!("step `{name}` has both `{first}` and `{second}`");
-                let fault = Diagnostic::error(codes::BODY, key.span, message).label("a second thing to do").also(at.span, "the first");
+                let fault = Diagnostic::error(codes::BODY, key.span, message)
+                    .label("a second thing to do")
+                    .also(at.span, "the first");
                 self.fault(fault.help("make two steps of it"));
                 None
             }
@@ -94,13 +107,19 @@ impl Builder<'_> {
     pub(super) fn misplaced(&mut self, keys: Keys<'_>, what: What) {
         for (key, _) in keys.node.map().unwrap_or(&[]) {
             let needs = match key.text.as_str() {
-                "key" | "largest_first" | "max_parallel" | "max_failures" if keys.get("for_each").is_none() => Some("it goes with `for_each`"),
-                "ready" if keys.truth("background") != Some(true) && what.works() => Some("it goes with `background: true`"),
+                "key" | "largest_first" | "max_parallel" | "max_failures" if keys.get("for_each").is_none() => {
+                    Some("it goes with `for_each`")
+                }
+                "ready" if keys.truth("background") != Some(true) && what.works() => {
+                    Some("it goes with `background: true`")
+                }
                 name => what.refuses(name),
             };
             if let Some(help) = needs {
                 let message = format!("`{}` does not fit {}", key.text, what.title());
-                self.fault(Diagnostic::error(codes::MISPLACED_KEY, key.span, message).label("does not fit here").help(help));
+                self.fault(
+                    Diagnostic::error(codes::MISPLACED_KEY, key.span, message).label("does not fit here").help(help),
+                );
             }
         }
     }
@@ -131,7 +150,11 @@ impl Builder<'_> {
         let Some((key, node)) = keys.entry("exec") else { return Body::Wait };
         let words = node.list().unwrap_or(&[]);
         if words.is_empty() && node.list().is_some() {
-            self.fault(Diagnostic::error(codes::BODY, key.span, "`exec` names no program").label("an empty list").help("write `exec: [program, argument, ...]`"));
+            self.fault(
+                Diagnostic::error(codes::BODY, key.span, "`exec` names no program")
+                    .label("an empty list")
+                    .help("write `exec: [program, argument, ...]`"),
+            );
         }
         let argv = words.iter().map(|node| self.written(node, site.as_role(Role::Argument))).collect();
         let mut with = vec![("argv".to_owned(), Tree::List(argv))];
@@ -172,7 +195,9 @@ impl Builder<'_> {
             Value::Text(text) => {
                 let words = shlex::split(text).filter(|words| !words.is_empty());
                 if words.is_none() {
-                    let fault = Diagnostic::error(codes::BAD_VALUE, node.span, format!("`{text}` is not a command line")).label("cannot be split into words");
+                    let fault =
+                        Diagnostic::error(codes::BAD_VALUE, node.span, format!("`{text}` is not a command line"))
+                            .label("cannot be split into words");
                     self.fault(fault.help("close its quotes, or write a list of words"));
                 }
                 words.unwrap_or_default().into()
@@ -207,14 +232,25 @@ impl Builder<'_> {
             ("exec", "argv") => Role::Argument,
             _ => Role::Value,
         };
-        Tree::Map(entries.iter().map(|(key, node)| (key.text.clone(), self.any(node, site.as_role(role(&key.text))))).collect())
+        Tree::Map(
+            entries
+                .iter()
+                .map(|(key, node)| (key.text.clone(), self.any(node, site.as_role(role(&key.text)))))
+                .collect(),
+        )
     }
 
     fn unknown_type(&mut self, node: &Node, uses: &str) {
         let names: Vec<&str> = self.registry.iter().map(|step| step.info().name).collect();
         let help = did_you_mean(uses, names.iter().copied());
-        let help = help.unwrap_or_else(|| "`flowrun steps` lists the step types; a plan is called by its path, such as `./lib/x.yaml`".to_owned());
-        self.fault(Diagnostic::error(codes::UNKNOWN_TYPE, node.span, format!("no step type is called `{uses}`")).label("no such step type").help(help));
+        let help = help.unwrap_or_else(|| {
+            "`flowrun steps` lists the step types; a plan is called by its path, such as `./lib/x.yaml`".to_owned()
+        });
+        self.fault(
+            Diagnostic::error(codes::UNKNOWN_TYPE, node.span, format!("no step type is called `{uses}`"))
+                .label("no such step type")
+                .help(help),
+        );
     }
 
     fn wait_body(&mut self, id: StepId, keys: Keys<'_>, site: Site) -> Body {
@@ -233,7 +269,11 @@ impl Builder<'_> {
         let steps = keys.get("steps");
         if let Some((key, _)) = keys.entry("steps").filter(|(_, node)| node.map().is_some_and(<[_]>::is_empty)) {
             let message = format!("the group `{}` has no steps", keys.key.text);
-            self.fault(Diagnostic::error(codes::BODY, key.span, message).label("an empty group").help("give it steps, or take it away"));
+            self.fault(
+                Diagnostic::error(codes::BODY, key.span, message)
+                    .label("an empty group")
+                    .help("give it steps, or take it away"),
+            );
         }
         let block = self.block(outer, Some(id), steps, None);
         let outputs = self.outputs(keys.get("outputs"), Site { block: Some(block), ..site.as_role(Role::Output) });
@@ -252,4 +292,3 @@ impl Builder<'_> {
 fn mentions_output(text: &str) -> bool {
     text.contains("FLOWRUN_OUTPUT")
 }
-

@@ -38,11 +38,17 @@ impl Builder<'_> {
             .iter()
             .zip(path.iter().cycle().skip(1))
             .take(SHOWN)
-            .filter_map(|(from, to)| Some((*self.edges.get(&(*from, *to))?, format!("`{}` waits for `{}`", self.step_name(*from), self.step_name(*to)))))
+            .filter_map(|(from, to)| {
+                Some((
+                    *self.edges.get(&(*from, *to))?,
+                    format!("`{}` waits for `{}`", self.step_name(*from), self.step_name(*to)),
+                ))
+            })
             .collect();
         let Some(((span, label), rest)) = edges.split_first() else { return };
         let message = format!("steps wait for each other: {round}");
-        let mut fault = Diagnostic::error(codes::CYCLE, *span, message).label(label.clone()).help("take one of these needs away");
+        let mut fault =
+            Diagnostic::error(codes::CYCLE, *span, message).label(label.clone()).help("take one of these needs away");
         for (span, label) in rest {
             fault = fault.also(*span, label.clone());
         }

@@ -46,7 +46,8 @@ impl Builder<'_> {
                 place,
             });
             // Names that are no steps are looked up once, here; steps are looked up for each step that names the gate.
-            let (steps, rest): (Vec<_>, Vec<_>) = uses.into_iter().partition(|one| one.reference.path.first().is_some_and(|root| root == "steps"));
+            let (steps, rest): (Vec<_>, Vec<_>) =
+                uses.into_iter().partition(|one| one.reference.path.first().is_some_and(|root| root == "steps"));
             self.uses.extend(rest);
             self.gate_uses.push(steps);
             if let Some(names) = self.names.get_mut(context.index()) {
@@ -60,17 +61,23 @@ impl Builder<'_> {
         match (kinds.next(), kinds.next()) {
             (Some((kind, node)), None) => self.probe(&kind.text, node, site),
             (None, _) => {
-                let unknown = entries.iter().any(|(kind, _)| crate::plan::keys::GATE.get(&kind.text).is_none() || kind.text == "mysql");
+                let unknown = entries
+                    .iter()
+                    .any(|(kind, _)| crate::plan::keys::GATE.get(&kind.text).is_none() || kind.text == "mysql");
                 if !unknown && !entries.is_empty() {
                     let message = format!("the gate `{}` says no condition", key.text);
                     let help = format!("give one of {}", listed(PROBES.iter().copied(), 20));
-                    self.fault(Diagnostic::error(codes::MISSING_KEY, key.span, message).label("waits for what?").help(help));
+                    self.fault(
+                        Diagnostic::error(codes::MISSING_KEY, key.span, message).label("waits for what?").help(help),
+                    );
                 }
                 None
             }
             (Some((first, _)), Some((second, _))) => {
                 let message = format!("the gate `{}` has two conditions", key.text);
-                let fault = Diagnostic::error(codes::MISPLACED_KEY, second.span, message).label("a second condition").also(first.span, "the first");
+                let fault = Diagnostic::error(codes::MISPLACED_KEY, second.span, message)
+                    .label("a second condition")
+                    .also(first.span, "the first");
                 self.fault(fault.help("make two gates; a step may name both"));
                 None
             }
@@ -105,12 +112,20 @@ impl Builder<'_> {
     }
 
     fn minutes(&mut self, node: &Node) -> Option<u8> {
-        let minutes = node.json().as_u64().and_then(|minutes| u8::try_from(minutes).ok()).filter(|minutes| [1, 5, 15].contains(minutes));
+        let minutes = node
+            .json()
+            .as_u64()
+            .and_then(|minutes| u8::try_from(minutes).ok())
+            .filter(|minutes| [1, 5, 15].contains(minutes));
         if minutes.is_none() && node.json().is_number() {
             self.fault(
-                Diagnostic::error(codes::OUT_OF_RANGE, node.span, "the kernel keeps no load average of so many minutes")
-                    .label("out of its range")
-                    .help("write 1, 5 or 15"),
+                Diagnostic::error(
+                    codes::OUT_OF_RANGE,
+                    node.span,
+                    "the kernel keeps no load average of so many minutes",
+                )
+                .label("out of its range")
+                .help("write 1, 5 or 15"),
             );
         }
         minutes
@@ -118,10 +133,14 @@ impl Builder<'_> {
 
     fn memory(&mut self, node: &Node, site: Site) -> Option<Probe> {
         match (node.entry("below"), node.entry("available_above")) {
-            (Some((_, below)), None) => Some(Probe::Pressure { resource: Resource::Memory, below: self.any(below, site) }),
+            (Some((_, below)), None) => {
+                Some(Probe::Pressure { resource: Resource::Memory, below: self.any(below, site) })
+            }
             (None, Some((_, above))) => Some(Probe::MemoryAvailable { above: self.written(above, site) }),
             (Some((key, _)), Some((other, _))) => {
-                let fault = Diagnostic::error(codes::MISPLACED_KEY, other.span, "the gate `memory` takes one limit").label("a second limit").also(key.span, "the first");
+                let fault = Diagnostic::error(codes::MISPLACED_KEY, other.span, "the gate `memory` takes one limit")
+                    .label("a second limit")
+                    .also(key.span, "the first");
                 self.fault(fault.help("make two gates; a step may name both"));
                 None
             }
@@ -146,7 +165,9 @@ impl Builder<'_> {
             && jiff::tz::TimeZone::get(zone).is_err()
         {
             let fault = Diagnostic::error(codes::BAD_VALUE, node.span, format!("no time zone is called `{zone}`"));
-            self.fault(fault.label("unknown zone").help("write a name such as `Europe/Vienna`, `Asia/Kolkata` or `UTC`"));
+            self.fault(
+                fault.label("unknown zone").help("write a name such as `Europe/Vienna`, `Asia/Kolkata` or `UTC`"),
+            );
         }
         Some(Probe::Window { from: from??, to: to??, zone: zone.map(|(_, zone)| zone) })
     }
@@ -165,9 +186,16 @@ impl Builder<'_> {
 
     fn address(&mut self, node: &Node, site: Site) -> Template {
         if let Some(text) = node.text().filter(|text| !text.contains("{{")) {
-            let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+            let port = text
+                .rsplit_once(':')
+                .filter(|(host, _)| !host.is_empty())
+                .and_then(|(_, port)| port.parse::<u16>().ok());
             if port.is_none() {
-                self.bad(node, format!("`{text}` is not a host with a port"), "write `host:port`, such as `localhost:3306`");
+                self.bad(
+                    node,
+                    format!("`{text}` is not a host with a port"),
+                    "write `host:port`, such as `localhost:3306`",
+                );
             }
         }
         self.text(node, site)
@@ -176,7 +204,11 @@ impl Builder<'_> {
     fn url(&mut self, node: &Node, site: Site) -> Template {
         if let Some(text) = node.text().filter(|text| !text.starts_with("{{")) {
             if text.starts_with("https://") {
-                self.bad(node, format!("`{text}` needs TLS, which this gate does not have yet"), "use `http://`, or `run` with curl");
+                self.bad(
+                    node,
+                    format!("`{text}` needs TLS, which this gate does not have yet"),
+                    "use `http://`, or `run` with curl",
+                );
             } else if !text.starts_with("http://") {
                 self.bad(node, format!("`{text}` is not an address"), "write `http://host:port/path`");
             }
@@ -194,7 +226,8 @@ impl Builder<'_> {
         let entries = node.map().unwrap_or(&[]);
         let kinds: Vec<_> = entries.iter().filter(|(key, _)| PROBES.contains(&key.text.as_str())).collect();
         if let [first, second, ..] = kinds.as_slice() {
-            let fault = Diagnostic::error(codes::MISPLACED_KEY, second.0.span, "`ready` takes one condition").label("a second condition");
+            let fault = Diagnostic::error(codes::MISPLACED_KEY, second.0.span, "`ready` takes one condition")
+                .label("a second condition");
             self.fault(fault.also(first.0.span, "the first").help("put both into one `run`"));
         } else if kinds.is_empty() && node.map().is_some() {
             let fault = Diagnostic::error(codes::MISSING_KEY, span, "`ready` says no condition").label("ready when?");

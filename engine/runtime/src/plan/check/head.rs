@@ -16,7 +16,13 @@ use std::path::Path;
 
 impl Builder<'_> {
     /// A plan file: the run's own, or that of the step which owns it.
-    pub(super) fn plan(&mut self, file: FileId, tree: &Node, owner: Option<StepId>, finally: bool) -> (ContextId, BlockId) {
+    pub(super) fn plan(
+        &mut self,
+        file: FileId,
+        tree: &Node,
+        owner: Option<StepId>,
+        finally: bool,
+    ) -> (ContextId, BlockId) {
         let id = self.context(file, tree);
         self.params(id, tree.get("params"));
         self.secrets(id, tree.get("secrets"));
@@ -79,7 +85,9 @@ impl Builder<'_> {
         let site = Site::of(id, Role::Default(at));
         let default = node.get("default").map(|node| match kind {
             ParamKind::List | ParamKind::Map => self.any(node, site),
-            ParamKind::String | ParamKind::Path | ParamKind::Duration | ParamKind::Size if node.written().is_some() => self.written(node, site),
+            ParamKind::String | ParamKind::Path | ParamKind::Duration | ParamKind::Size if node.written().is_some() => {
+                self.written(node, site)
+            }
             ParamKind::String | ParamKind::Path | ParamKind::Duration | ParamKind::Size => self.any(node, site),
             ParamKind::Integer | ParamKind::Number | ParamKind::Boolean => self.any(node, site),
         });
@@ -96,7 +104,11 @@ impl Builder<'_> {
             one_of: node.get("one_of").and_then(Node::list).unwrap_or(&[]).iter().map(choice).collect(),
             min: self.bound("min", node, kind),
             max: self.bound("max", node, kind),
-            pattern: node.get("pattern").and_then(Node::text).filter(|text| regex::Regex::new(text).is_ok()).map(str::to_owned),
+            pattern: node
+                .get("pattern")
+                .and_then(Node::text)
+                .filter(|text| regex::Regex::new(text).is_ok())
+                .map(str::to_owned),
             place: self.sources.place(key.span),
         }
     }
@@ -116,7 +128,8 @@ impl Builder<'_> {
         match read {
             Ok(bound) => Some(bound),
             Err(help) => {
-                let fault = Diagnostic::error(codes::BAD_VALUE, node.span, format!("`{name}` cannot be {}", node.describe()));
+                let fault =
+                    Diagnostic::error(codes::BAD_VALUE, node.span, format!("`{name}` cannot be {}", node.describe()));
                 self.fault(fault.label("cannot be compared with the param's values").help(help));
                 None
             }
@@ -128,7 +141,11 @@ impl Builder<'_> {
         let Some(default) = node.get("default").filter(|node| node.is_known()) else { return };
         let Some(Tree::Value(value)) = &param.default else { return };
         if let Err(problem) = params::accept(param, value) {
-            let fault = Diagnostic::error(codes::BAD_DEFAULT, default.span, format!("the default of `{}` {}", param.name, problem.message));
+            let fault = Diagnostic::error(
+                codes::BAD_DEFAULT,
+                default.span,
+                format!("the default of `{}` {}", param.name, problem.message),
+            );
             self.fault(fault.label("breaks the param's own rules").maybe_help(problem.help));
         }
     }
@@ -151,7 +168,11 @@ impl Builder<'_> {
             }
             if found.len() != 1 && entries.iter().all(|(name, _)| name.text != "aws_secret") {
                 let message = format!("the secret `{}` needs exactly one source", key.text);
-                self.fault(Diagnostic::error(codes::MISSING_KEY, key.span, message).label("from where?").help("give `env`, `file` or `command`"));
+                self.fault(
+                    Diagnostic::error(codes::MISSING_KEY, key.span, message)
+                        .label("from where?")
+                        .help("give `env`, `file` or `command`"),
+                );
             }
             let Some(source) = found.pop() else { continue };
             let place = self.sources.place(key.span);
@@ -168,7 +189,11 @@ impl Builder<'_> {
                 continue;
             }
             if node.json().as_f64().is_some_and(|size| size < 1.0 || size.fract() != 0.0) {
-                let fault = Diagnostic::error(codes::OUT_OF_RANGE, node.span, format!("the pool `{}` cannot have {} units", key.text, node.written().unwrap_or_default()));
+                let fault = Diagnostic::error(
+                    codes::OUT_OF_RANGE,
+                    node.span,
+                    format!("the pool `{}` cannot have {} units", key.text, node.written().unwrap_or_default()),
+                );
                 self.fault(fault.label("out of its range").help("write a whole number of at least 1"));
             }
             let size = self.any(node, Site::of(id, Role::Size));

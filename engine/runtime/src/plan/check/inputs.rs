@@ -16,7 +16,11 @@ const MAX_REFS: usize = 16;
 /// The schema that a `$ref` stands for, in the same document.
 pub(in crate::plan) fn resolve_ref<'s>(root: &'s Json, mut schema: &'s Json) -> &'s Json {
     for _ in 0..MAX_REFS {
-        let target = schema.get("$ref").and_then(Json::as_str).and_then(|path| path.strip_prefix('#')).and_then(|path| root.pointer(path));
+        let target = schema
+            .get("$ref")
+            .and_then(Json::as_str)
+            .and_then(|path| path.strip_prefix('#'))
+            .and_then(|path| root.pointer(path));
         match target {
             Some(target) => schema = target,
             None => break,
@@ -94,7 +98,15 @@ impl Inputs<'_> {
             }
             let choice = resolve_ref(self.root, choice);
             words.extend(choice.get("const").and_then(Json::as_str).map(str::to_owned));
-            words.extend(choice.get("enum").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).map(str::to_owned));
+            words.extend(
+                choice
+                    .get("enum")
+                    .and_then(Json::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Json::as_str)
+                    .map(str::to_owned),
+            );
             let nothing = choice.get("type").and_then(Json::as_str) == Some("null");
             if !nothing && best.as_ref().is_none_or(|best| trial.faults.len() < best.len()) {
                 best = Some(trial.faults);
@@ -108,9 +120,12 @@ impl Inputs<'_> {
 
     fn word(&mut self, text: &str, node: &Node, path: &str, words: &[String]) {
         let all = listed(words.iter().map(String::as_str), 20);
-        let help = did_you_mean(text, words.iter().map(String::as_str)).unwrap_or_else(|| format!("write one of {all}"));
+        let help =
+            did_you_mean(text, words.iter().map(String::as_str)).unwrap_or_else(|| format!("write one of {all}"));
         let message = format!("the input `{path}` of `{}` cannot be `{text}`", self.name);
-        self.faults.push(Diagnostic::error(codes::INPUT_TYPE, node.span, message).label(format!("not one of {all}")).help(help));
+        self.faults.push(
+            Diagnostic::error(codes::INPUT_TYPE, node.span, message).label(format!("not one of {all}")).help(help),
+        );
     }
 
     fn typed(&mut self, schema: &Json, node: &Node, path: &str) -> bool {
@@ -123,23 +138,40 @@ impl Inputs<'_> {
             return true;
         }
         let takes: Vec<&str> = types.iter().filter(|kind| **kind != "null").map(|kind| noun(kind)).collect();
-        let message = format!("the input `{path}` of `{}` is {}, and this is {}", self.name, takes.join(" or "), node.describe());
+        let message =
+            format!("the input `{path}` of `{}` is {}, and this is {}", self.name, takes.join(" or "), node.describe());
         let quote = types.contains(&"string") && matches!(node.value, Value::Plain(_));
         let help = quote.then(|| format!("quote it: `\"{}\"`", node.written().unwrap_or_default()));
-        let bare = !types.contains(&"string") && node.text().is_some_and(|text| crate::plan::node::plain(text).is_number());
-        let help = help.or_else(|| bare.then(|| "take the quotes away".to_owned())).or_else(|| types.first().map(|kind| how(kind).to_owned()));
-        self.faults.push(Diagnostic::error(codes::INPUT_TYPE, node.span, message).label(node.describe()).maybe_help(help));
+        let bare =
+            !types.contains(&"string") && node.text().is_some_and(|text| crate::plan::node::plain(text).is_number());
+        let help = help
+            .or_else(|| bare.then(|| "take the quotes away".to_owned()))
+            .or_else(|| types.first().map(|kind| how(kind).to_owned()));
+        self.faults
+            .push(Diagnostic::error(codes::INPUT_TYPE, node.span, message).label(node.describe()).maybe_help(help));
         false
     }
 
     fn limits(&mut self, schema: &Json, node: &Node, path: &str) {
-        let words: Vec<String> = schema.get("enum").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect();
+        let words: Vec<String> = schema
+            .get("enum")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+            .map(str::to_owned)
+            .collect();
         if let Some(text) = node.text() {
             if !words.is_empty() && !words.iter().any(|word| word == text) {
                 return self.word(text, node, path, &words);
             }
             if schema.get("const").and_then(Json::as_str).is_some_and(|only| only != text) {
-                return self.word(text, node, path, &schema.get("const").and_then(Json::as_str).map(str::to_owned).into_iter().collect::<Vec<_>>());
+                return self.word(
+                    text,
+                    node,
+                    path,
+                    &schema.get("const").and_then(Json::as_str).map(str::to_owned).into_iter().collect::<Vec<_>>(),
+                );
             }
             if schema.get("format").and_then(Json::as_str) == Some("regex") {
                 self.regex(text, node, path);
@@ -151,14 +183,26 @@ impl Inputs<'_> {
         if let Some(limit) = low.or(high) {
             let side = if low.is_some() { "at least" } else { "at most" };
             let message = format!("the input `{path}` of `{}` cannot be `{number}`", self.name);
-            self.faults.push(Diagnostic::error(codes::OUT_OF_RANGE, node.span, message).label("out of its range").help(format!("it is {side} {limit}")));
+            self.faults.push(
+                Diagnostic::error(codes::OUT_OF_RANGE, node.span, message)
+                    .label("out of its range")
+                    .help(format!("it is {side} {limit}")),
+            );
         }
     }
 
     fn regex(&mut self, text: &str, node: &Node, path: &str) {
         if let Err(error) = regex::Regex::new(text) {
-            let message = format!("the input `{path}` of `{}` is not a regular expression: {}", self.name, super::shape::regex_reason(&error));
-            self.faults.push(Diagnostic::error(codes::BAD_REGEX, node.span, message).label("cannot be read").help("a character that is meant as itself takes a backslash before it: `\\(`"));
+            let message = format!(
+                "the input `{path}` of `{}` is not a regular expression: {}",
+                self.name,
+                super::shape::regex_reason(&error)
+            );
+            self.faults.push(
+                Diagnostic::error(codes::BAD_REGEX, node.span, message)
+                    .label("cannot be read")
+                    .help("a character that is meant as itself takes a backslash before it: `\\(`"),
+            );
         }
     }
 
@@ -179,7 +223,14 @@ impl Inputs<'_> {
             if node.get(name).is_none() {
                 let doc = known.get(name).and_then(|schema| schema.get("description")).and_then(Json::as_str);
                 let message = format!("`{}` needs the input `{}`", self.name, inner(name));
-                self.faults.push(Diagnostic::error(codes::MISSING_INPUT, at, message).label(format!("`{name}` is missing")).help(doc.map_or_else(|| format!("add `{name}: ...`"), |doc| format!("add `{name}: ...`: {}", first_sentence(doc)))));
+                self.faults.push(
+                    Diagnostic::error(codes::MISSING_INPUT, at, message).label(format!("`{name}` is missing")).help(
+                        doc.map_or_else(
+                            || format!("add `{name}: ...`"),
+                            |doc| format!("add `{name}: ...`: {}", first_sentence(doc)),
+                        ),
+                    ),
+                );
             }
         }
     }
@@ -187,8 +238,18 @@ impl Inputs<'_> {
     fn unknown(&mut self, span: Span, name: &str, path: &str, known: &Map<String, Json>) {
         let of = if path.is_empty() { format!("`{}`", self.name) } else { format!("`{path}` of `{}`", self.name) };
         let names = known.keys().map(String::as_str);
-        let help = did_you_mean(name, names.clone()).unwrap_or_else(|| if known.is_empty() { "it takes no inputs".to_owned() } else { format!("its inputs are {}", listed(names, 20)) });
-        self.faults.push(Diagnostic::error(codes::UNKNOWN_INPUT, span, format!("{of} has no input `{name}`")).label("unknown input").help(help));
+        let help = did_you_mean(name, names.clone()).unwrap_or_else(|| {
+            if known.is_empty() {
+                "it takes no inputs".to_owned()
+            } else {
+                format!("its inputs are {}", listed(names, 20))
+            }
+        });
+        self.faults.push(
+            Diagnostic::error(codes::UNKNOWN_INPUT, span, format!("{of} has no input `{name}`"))
+                .label("unknown input")
+                .help(help),
+        );
     }
 }
 

@@ -37,13 +37,15 @@ impl Builder<'_> {
     fn unknown_root(&mut self, one: &Use, root: &str) {
         let help = did_you_mean(root, ROOTS.iter().copied());
         let context = self.names.get(one.site.context.index());
-        let param = context.filter(|names| names.params.contains_key(root)).map(|_| format!("did you mean `params.{root}`?"));
+        let param =
+            context.filter(|names| names.params.contains_key(root)).map(|_| format!("did you mean `params.{root}`?"));
         let help = param.or(help).unwrap_or_else(|| format!("names begin with {}", listed(ROOTS.iter().copied(), 20)));
         self.unknown(one, &format!("`{root}`"), help);
     }
 
     fn unknown(&mut self, one: &Use, what: &str, help: String) {
-        let fault = Diagnostic::error(codes::UNKNOWN_NAME, one.span, format!("{what} does not exist")).label("no such name");
+        let fault =
+            Diagnostic::error(codes::UNKNOWN_NAME, one.span, format!("{what} does not exist")).label("no such name");
         self.fault(fault.help(help));
     }
 
@@ -57,7 +59,11 @@ impl Builder<'_> {
         let Some(names) = self.names.get(one.site.context.index()) else { return };
         match (names.params.get(name), one.site.role) {
             (Some((at, ..)), Role::Default(own)) if *at >= own => {
-                let message = if *at == own { format!("the default of `{name}` names itself") } else { format!("`params.{name}` is not known here yet") };
+                let message = if *at == own {
+                    format!("the default of `{name}` names itself")
+                } else {
+                    format!("`params.{name}` is not known here yet")
+                };
                 self.not_here(one, message, "a default sees only the params that stand before it");
             }
             (Some(_), _) => {}
@@ -81,10 +87,26 @@ impl Builder<'_> {
 
     fn use_item(&mut self, one: &Use, root: &str) {
         match one.site.role {
-            Role::Gate => self.not_here(one, format!("a gate does not see `{root}`: it is one for all items"), "use `unless` or `when` of the step"),
+            Role::Gate => self.not_here(
+                one,
+                format!("a gate does not see `{root}`: it is one for all items"),
+                "use `unless` or `when` of the step",
+            ),
             _ if one.site.item => {}
-            Role::Value | Role::Script | Role::Argument | Role::Stored | Role::Output | Role::Size | Role::Default(_) | Role::Start | Role::Need => {
-                self.not_here(one, format!("`{root}` means something only where a step has `for_each`"), "give the step `for_each`, or put it into a group that has it");
+            Role::Value
+            | Role::Script
+            | Role::Argument
+            | Role::Stored
+            | Role::Output
+            | Role::Size
+            | Role::Default(_)
+            | Role::Start
+            | Role::Need => {
+                self.not_here(
+                    one,
+                    format!("`{root}` means something only where a step has `for_each`"),
+                    "give the step `for_each`, or put it into a group that has it",
+                );
             }
         }
     }
@@ -107,7 +129,8 @@ impl Builder<'_> {
         match one.reference.path.get(1) {
             Some(name) if known.contains(&name.as_str()) => {}
             Some(name) => {
-                let help = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| format!("there is {}", dotted(root, known)));
+                let help = did_you_mean(name, known.iter().copied())
+                    .unwrap_or_else(|| format!("there is {}", dotted(root, known)));
                 self.unknown(one, &format!("`{root}.{name}`"), help);
             }
             None => self.unknown(one, &format!("`{root}` alone"), format!("there is {}", dotted(root, known))),
@@ -123,5 +146,9 @@ fn dotted(root: &str, known: &[&str]) -> String {
 fn named(key: &str, known: &[&str]) -> String {
     let mut known = known.to_vec();
     known.sort_unstable();
-    if known.is_empty() { format!("name it under `{key}` of the plan") } else { format!("the plan's `{key}` are {}", listed(known, 12)) }
+    if known.is_empty() {
+        format!("name it under `{key}` of the plan")
+    } else {
+        format!("the plan's `{key}` are {}", listed(known, 12))
+    }
 }

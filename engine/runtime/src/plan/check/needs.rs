@@ -16,7 +16,8 @@ const BY_KEY: &str = "by_key";
 impl Builder<'_> {
     pub(super) fn use_step(&mut self, one: &Use) {
         let Some(name) = one.reference.path.get(1) else {
-            let fault = Diagnostic::error(codes::UNKNOWN_NAME, one.span, "`steps` alone is no value").label("which step?");
+            let fault =
+                Diagnostic::error(codes::UNKNOWN_NAME, one.span, "`steps` alone is no value").label("which step?");
             return self.fault(fault.help("write `steps.ID.OUTPUT`"));
         };
         let Some(block) = one.site.block else {
@@ -25,7 +26,11 @@ impl Builder<'_> {
         };
         let early = matches!(one.site.role, Role::Size);
         if early {
-            return self.not_here(one, format!("`steps.{name}` is not known here: this number is read when the run starts"), "use a param");
+            return self.not_here(
+                one,
+                format!("`steps.{name}` is not known here: this number is read when the run starts"),
+                "use a param",
+            );
         }
         let Some(target) = self.look_up(block, name) else { return self.unknown_step(one, block, name) };
         if one.site.user != Some(target) || one.site.role == Role::Output {
@@ -66,12 +71,16 @@ impl Builder<'_> {
         }
         let names = self.visible_steps(block);
         let near = if names.len() > SEARCHED { None } else { did_you_mean(name, names.iter().map(String::as_str)) };
-        let help = near.unwrap_or_else(|| format!("the steps here are {}", listed(names.iter().map(String::as_str), 12)));
-        let user = one.site.user.map(|id| (self.step_name(id).to_owned(), self.metas.get(id.index()).map(|meta| meta.key)));
+        let help =
+            near.unwrap_or_else(|| format!("the steps here are {}", listed(names.iter().map(String::as_str), 12)));
+        let user =
+            one.site.user.map(|id| (self.step_name(id).to_owned(), self.metas.get(id.index()).map(|meta| meta.key)));
         let mut fault = match (one.site.role, &user) {
-            (Role::Need, Some((user, _))) => {
-                Diagnostic::error(codes::UNKNOWN_NEED, one.span, format!("step `{user}` needs `{name}`, which does not exist"))
-            }
+            (Role::Need, Some((user, _))) => Diagnostic::error(
+                codes::UNKNOWN_NEED,
+                one.span,
+                format!("step `{user}` needs `{name}`, which does not exist"),
+            ),
             _ => Diagnostic::error(codes::UNKNOWN_NEED, one.span, format!("`steps.{name}` does not exist")),
         };
         fault = fault.label("no such step").help(help);
@@ -84,7 +93,12 @@ impl Builder<'_> {
     fn inner_step(&mut self, one: &Use, inner: StepId, name: &str) {
         let group = self.block_of(inner).and_then(|block| self.owner_of(block));
         let group = group.map_or_else(String::new, |id| self.step_name(id).to_owned());
-        let mut fault = Diagnostic::error(codes::INNER_STEP, one.span, format!("step `{name}` is inside `{group}` and cannot be named from here")).label("inside another group");
+        let mut fault = Diagnostic::error(
+            codes::INNER_STEP,
+            one.span,
+            format!("step `{name}` is inside `{group}` and cannot be named from here"),
+        )
+        .label("inside another group");
         if let Some(meta) = self.metas.get(inner.index()) {
             fault = fault.also(meta.key, "stands here");
         }
@@ -113,7 +127,9 @@ impl Builder<'_> {
             (true, _) => "it hands out nothing but `state`".to_owned(),
             (false, _) => format!("it hands out {}", listed(names.iter().copied(), 12)),
         });
-        let fault = Diagnostic::error(codes::UNKNOWN_OUTPUT, one.span, format!("step `{name}` has no output `{output}`")).label("no such output");
+        let fault =
+            Diagnostic::error(codes::UNKNOWN_OUTPUT, one.span, format!("step `{name}` has no output `{output}`"))
+                .label("no such output");
         self.fault(fault.also(meta_key(&self.metas, target, one), "this step").help(help));
     }
 
@@ -127,7 +143,11 @@ impl Builder<'_> {
         let (from_last, to_last) = (self.is_finally(from), self.is_finally(target));
         if to_last && !from_last {
             let name = self.step_name(target).to_owned();
-            return self.not_here(one, format!("step `{name}` is one of `finally`, and runs after this one"), "put the step into `finally` too, or do without it");
+            return self.not_here(
+                one,
+                format!("step `{name}` is one of `finally`, and runs after this one"),
+                "put the step into `finally` too, or do without it",
+            );
         }
         if from_last && !to_last {
             return;
@@ -145,11 +165,17 @@ impl Builder<'_> {
     fn own_need(&mut self, one: &Use, target: StepId) {
         let name = self.step_name(target).to_owned();
         let fault = if one.site.user == Some(target) {
-            Diagnostic::error(codes::CYCLE, one.span, format!("step `{name}` waits for itself")).label("its own name").help("take this need away")
+            Diagnostic::error(codes::CYCLE, one.span, format!("step `{name}` waits for itself"))
+                .label("its own name")
+                .help("take this need away")
         } else {
-            Diagnostic::error(codes::CYCLE, one.span, format!("a step inside the group `{name}` waits for the end of the group"))
-                .label("the group around it")
-                .help("name the inner step that is meant")
+            Diagnostic::error(
+                codes::CYCLE,
+                one.span,
+                format!("a step inside the group `{name}` waits for the end of the group"),
+            )
+            .label("the group around it")
+            .help("name the inner step that is meant")
         };
         self.fault(fault);
     }

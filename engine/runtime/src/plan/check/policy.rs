@@ -11,8 +11,20 @@ use crate::plan::source::Span;
 use flowrun_core::plan::{Backoff, GateId, Limit, OnLost, PoolId, Retry, RetryClass, StepId};
 
 /// Signals by name, as Linux numbers them everywhere that flowrun runs.
-pub(super) const SIGNALS: &[(&str, i32)] =
-    &[("HUP", 1), ("INT", 2), ("QUIT", 3), ("ABRT", 6), ("KILL", 9), ("USR1", 10), ("USR2", 12), ("ALRM", 14), ("TERM", 15), ("CONT", 18), ("STOP", 19), ("WINCH", 28)];
+pub(super) const SIGNALS: &[(&str, i32)] = &[
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ABRT", 6),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("USR2", 12),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("WINCH", 28),
+];
 
 /// A signal's number, by its name or as written.
 pub(super) fn signal(text: &str) -> Option<i32> {
@@ -52,9 +64,17 @@ pub(super) fn retry(node: &Node) -> Retry {
         Some(Limit::Count(_)) | None => 0,
     };
     Retry {
-        attempts: node.get("attempts").and_then(Node::written).and_then(|text| text.parse().ok()).unwrap_or(standard.attempts),
+        attempts: node
+            .get("attempts")
+            .and_then(Node::written)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(standard.attempts),
         delay_ms: time("delay").unwrap_or(standard.delay_ms),
-        backoff: if node.get("backoff").and_then(Node::text) == Some("fixed") { Backoff::Fixed } else { Backoff::Exponential },
+        backoff: if node.get("backoff").and_then(Node::text) == Some("fixed") {
+            Backoff::Fixed
+        } else {
+            Backoff::Exponential
+        },
         max_delay_ms: time("max_delay").unwrap_or(standard.max_delay_ms),
         jitter_percent: jitter,
         on: node.get("on").map(classes).unwrap_or_default(),
@@ -98,7 +118,9 @@ impl Builder<'_> {
                 None if names.broken_gates.contains(name) => {}
                 None => {
                     let known: Vec<String> = names.gates.keys().chain(&names.broken_gates).cloned().collect();
-                    let fault = Diagnostic::error(codes::UNKNOWN_GATE, node.span, format!("no gate is called `{name}`")).label("no such gate");
+                    let fault =
+                        Diagnostic::error(codes::UNKNOWN_GATE, node.span, format!("no gate is called `{name}`"))
+                            .label("no such gate");
                     let fault = if key == node.span { fault } else { fault.also(key, "named here") };
                     self.fault(fault.help(suggest(name, &known, "gates")));
                 }
@@ -113,7 +135,9 @@ impl Builder<'_> {
             Value::Text(name) => vec![(name.clone(), node.span, 1)],
             Value::Map(entries) => entries
                 .iter()
-                .map(|(key, units)| (key.text.clone(), key.span, units.written().and_then(|text| text.parse().ok()).unwrap_or(1)))
+                .map(|(key, units)| {
+                    (key.text.clone(), key.span, units.written().and_then(|text| text.parse().ok()).unwrap_or(1))
+                })
                 .collect(),
             Value::Null | Value::Plain(_) | Value::List(_) | Value::Broken => Vec::new(),
         };
@@ -127,7 +151,8 @@ impl Builder<'_> {
                 }
                 None => {
                     let known: Vec<String> = names.pools.keys().cloned().collect();
-                    let fault = Diagnostic::error(codes::UNKNOWN_POOL, span, format!("no pool is called `{name}`")).label("no such pool");
+                    let fault = Diagnostic::error(codes::UNKNOWN_POOL, span, format!("no pool is called `{name}`"))
+                        .label("no such pool");
                     self.fault(fault.help(suggest(&name, &known, "pools")));
                 }
             }
@@ -141,7 +166,11 @@ impl Builder<'_> {
         let crate::plan::template::Tree::Value(size) = &pool.size else { return };
         if let Some(size) = size.as_u64().filter(|size| *size < u64::from(units)) {
             let message = format!("the pool `{}` has {size} units, and this takes {units}", pool.name);
-            self.fault(Diagnostic::error(codes::OUT_OF_RANGE, span, message).label("would wait for ever").help("take fewer, or make the pool larger"));
+            self.fault(
+                Diagnostic::error(codes::OUT_OF_RANGE, span, message)
+                    .label("would wait for ever")
+                    .help("take fewer, or make the pool larger"),
+            );
         }
     }
 }
@@ -149,6 +178,10 @@ impl Builder<'_> {
 fn suggest(name: &str, known: &[String], key: &str) -> String {
     let names = known.iter().map(String::as_str);
     did_you_mean(name, names.clone()).unwrap_or_else(|| {
-        if known.is_empty() { format!("name it under `{key}` of the plan") } else { format!("the plan's `{key}` are {}", listed(names, 10)) }
+        if known.is_empty() {
+            format!("name it under `{key}` of the plan")
+        } else {
+            format!("the plan's `{key}` are {}", listed(names, 10))
+        }
     })
 }

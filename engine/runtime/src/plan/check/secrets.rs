@@ -9,8 +9,26 @@ use crate::plan::model::ParamKind;
 /// Helpers that may see a secret: their output can still be masked and sealed.
 const MAY_SEE: &[&str] = &["sh", "json", "option_file"];
 /// Helpers whose output is safe in a script, or no part of it.
-const SAFE_IN_SCRIPT: &[&str] =
-    &["sh", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len", "if", "unless", "each", "with", "bytes", "date", "option_file"];
+const SAFE_IN_SCRIPT: &[&str] = &[
+    "sh",
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "and",
+    "or",
+    "not",
+    "len",
+    "if",
+    "unless",
+    "each",
+    "with",
+    "bytes",
+    "date",
+    "option_file",
+];
 
 impl Builder<'_> {
     pub(super) fn check_secrecy(&mut self, one: &Use) {
@@ -28,16 +46,42 @@ impl Builder<'_> {
         if helper.is_some_and(|helper| !MAY_SEE.contains(&helper)) || (helper.is_none() && !one.reference.plain) {
             let by = helper.map_or_else(String::new, |helper| format!(" to `{helper}`"));
             let message = format!("the secret `{name}` cannot be passed{by}: what comes out could not be masked");
-            return self.secret_fault(one, message, "interpolate it as it is, or pass it to `sh`, `json` or `option_file`");
+            return self.secret_fault(
+                one,
+                message,
+                "interpolate it as it is, or pass it to `sh`, `json` or `option_file`",
+            );
         }
         match one.site.role {
-            Role::Output => self.secret_fault(one, format!("the secret `{name}` would be handed out and stored"), "hand out something else; whoever needs the secret names it under `secrets`"),
+            Role::Output => self.secret_fault(
+                one,
+                format!("the secret `{name}` would be handed out and stored"),
+                "hand out something else; whoever needs the secret names it under `secrets`",
+            ),
             Role::Stored | Role::Size | Role::Default(_) => {
-                self.secret_fault(one, format!("the secret `{name}` would be stored and shown here"), "use a param, or pass the secret to the step by `env`");
+                self.secret_fault(
+                    one,
+                    format!("the secret `{name}` would be stored and shown here"),
+                    "use a param, or pass the secret to the step by `env`",
+                );
             }
-            Role::Start => self.secret_fault(one, format!("the secret `{name}` cannot be used here"), "give it to the `env` of the steps that need it"),
-            Role::Script => self.visible(one, &name, "as a part of the script", "pass it by `env`, and write `\"$NAME\"` in the script"),
-            Role::Argument => self.visible(one, &name, "as an argument", "pass it by `env`, or by a file that `file.template` writes under `run.private`"),
+            Role::Start => self.secret_fault(
+                one,
+                format!("the secret `{name}` cannot be used here"),
+                "give it to the `env` of the steps that need it",
+            ),
+            Role::Script => self.visible(
+                one,
+                &name,
+                "as a part of the script",
+                "pass it by `env`, and write `\"$NAME\"` in the script",
+            ),
+            Role::Argument => self.visible(
+                one,
+                &name,
+                "as an argument",
+                "pass it by `env`, or by a file that `file.template` writes under `run.private`",
+            ),
             Role::Value | Role::Gate | Role::Need => {}
         }
     }
@@ -71,7 +115,8 @@ impl Builder<'_> {
 
     fn pasted(&mut self, one: &Use) {
         let words = one.reference.path.join(".");
-        let message = format!("`{words}` is pasted into a script: a blank, a quote or a `;` in it would be a part of the script");
+        let message =
+            format!("`{words}` is pasted into a script: a blank, a quote or a `;` in it would be a part of the script");
         self.fault(
             Diagnostic::warning(codes::PASTED_TEXT, one.span, message)
                 .label("pasted as it is")

@@ -31,7 +31,11 @@ impl Shape<'_> {
             }
         }
         for known in table.keys.iter().filter(|known| known.state == State::Required) {
-            let misspelt = || entries.iter().any(|(key, _)| table.get(&key.text).is_none() && nearest(&key.text, table.names()) == Some(known.name));
+            let misspelt = || {
+                entries.iter().any(|(key, _)| {
+                    table.get(&key.text).is_none() && nearest(&key.text, table.names()) == Some(known.name)
+                })
+            };
             if node.get(known.name).is_none() && !misspelt() {
                 self.missing(node, known, table);
             }
@@ -41,14 +45,19 @@ impl Shape<'_> {
     fn later(&mut self, key: &Key, table: &Table) {
         let name = &key.text;
         self.faults.push(
-            Diagnostic::error(codes::LATER_KEY, key.span, format!("`{name}` of {} is known, but this version does not have it yet", table.title))
-                .label("not in this version")
-                .help("take it out, or use a newer flowrun"),
+            Diagnostic::error(
+                codes::LATER_KEY,
+                key.span,
+                format!("`{name}` of {} is known, but this version does not have it yet", table.title),
+            )
+            .label("not in this version")
+            .help("take it out, or use a newer flowrun"),
         );
     }
 
     fn unknown(&mut self, key: &Key, table: &Table) {
-        let help = did_you_mean(&key.text, table.names()).unwrap_or_else(|| format!("its keys are {}", listed(table.names(), 40)));
+        let help = did_you_mean(&key.text, table.names())
+            .unwrap_or_else(|| format!("its keys are {}", listed(table.names(), 40)));
         self.faults.push(
             Diagnostic::error(codes::UNKNOWN_KEY, key.span, format!("`{}` is not a key of {}", key.text, table.title))
                 .label("unknown key")
@@ -70,7 +79,11 @@ impl Shape<'_> {
 
     fn wrong(&mut self, node: &Node, takes: &str, help: Option<String>) {
         let what = node.describe();
-        self.faults.push(Diagnostic::error(codes::WRONG_TYPE, node.span, format!("{takes}, and this is {what}")).label(what).maybe_help(help));
+        self.faults.push(
+            Diagnostic::error(codes::WRONG_TYPE, node.span, format!("{takes}, and this is {what}"))
+                .label(what)
+                .maybe_help(help),
+        );
     }
 
     fn value(&mut self, name: &str, node: &Node, kind: Kind) {
@@ -82,7 +95,11 @@ impl Shape<'_> {
             Kind::List(inner) => self.list(name, node, *inner),
             Kind::OneOrMany(inner) => match node.list() {
                 Some(list) => list.iter().for_each(|node| self.value(name, node, *inner)),
-                None if node.map().is_some() => self.wrong(node, &format!("`{name}` is one value or a list of them"), Some(format!("write `{name}: [...]`"))),
+                None if node.map().is_some() => self.wrong(
+                    node,
+                    &format!("`{name}` is one value or a list of them"),
+                    Some(format!("write `{name}: [...]`")),
+                ),
                 None => self.value(name, node, *inner),
             },
             Kind::Map(inner) => self.map(name, node, *inner),
@@ -92,8 +109,19 @@ impl Shape<'_> {
             Kind::PoolSize if node.map().is_some() => self.object(node, &keys::POOL),
             Kind::PoolSize => self.scalar(name, node, Kind::Amount),
             Kind::Classes => self.classes(name, node),
-            Kind::Text | Kind::Template | Kind::Written | Kind::Bool | Kind::Duration | Kind::Count(_) | Kind::Number | Kind::Amount
-            | Kind::Room | Kind::Limit | Kind::Regex | Kind::Word(_) | Kind::Signal => self.scalar(name, node, kind),
+            Kind::Text
+            | Kind::Template
+            | Kind::Written
+            | Kind::Bool
+            | Kind::Duration
+            | Kind::Count(_)
+            | Kind::Number
+            | Kind::Amount
+            | Kind::Room
+            | Kind::Limit
+            | Kind::Regex
+            | Kind::Word(_)
+            | Kind::Signal => self.scalar(name, node, kind),
         }
     }
 
@@ -104,9 +132,13 @@ impl Shape<'_> {
             return false;
         }
         self.faults.push(
-            Diagnostic::error(codes::NUMBER_SPELLING, node.span, format!("programs disagree on which number `{text}` is"))
-                .label("text, or a number?")
-                .help(format!("quote it if it is a text: `\"{text}\"`; else write the number plainly")),
+            Diagnostic::error(
+                codes::NUMBER_SPELLING,
+                node.span,
+                format!("programs disagree on which number `{text}` is"),
+            )
+            .label("text, or a number?")
+            .help(format!("quote it if it is a text: `\"{text}\"`; else write the number plainly")),
         );
         true
     }
@@ -125,7 +157,11 @@ impl Shape<'_> {
     fn list(&mut self, name: &str, node: &Node, inner: Kind) {
         match node.list() {
             Some(list) => list.iter().for_each(|node| self.value(name, node, inner)),
-            None => self.wrong(node, &format!("`{name}` is a list"), Some(format!("write `{name}: [...]`, or a line with `- ` for each element"))),
+            None => self.wrong(
+                node,
+                &format!("`{name}` is a list"),
+                Some(format!("write `{name}: [...]`, or a line with `- ` for each element")),
+            ),
         }
     }
 
@@ -133,7 +169,9 @@ impl Shape<'_> {
         match &node.value {
             Value::Map(entries) => entries.iter().for_each(|(key, node)| self.value(&key.text, node, inner)),
             Value::Null => {}
-            Value::Plain(_) | Value::Text(_) | Value::List(_) | Value::Broken => self.wrong(node, &format!("`{name}` is a map"), Some("write `name: value`".to_owned())),
+            Value::Plain(_) | Value::Text(_) | Value::List(_) | Value::Broken => {
+                self.wrong(node, &format!("`{name}` is a map"), Some("write `name: value`".to_owned()))
+            }
         }
     }
 
@@ -166,7 +204,11 @@ impl Shape<'_> {
             Value::Map(entries) => entries.iter().for_each(|(key, units)| self.value(&key.text, units, Kind::Count(1))),
             Value::Text(_) => {}
             Value::Null | Value::Plain(_) | Value::List(_) | Value::Broken => {
-                self.wrong(node, &format!("`{name}` is a pool's name, or a map from pools to units"), Some("write `pool: NAME` or `pool: { NAME: 2 }`".to_owned()));
+                self.wrong(
+                    node,
+                    &format!("`{name}` is a pool's name, or a map from pools to units"),
+                    Some("write `pool: NAME` or `pool: { NAME: 2 }`".to_owned()),
+                );
             }
         }
     }
@@ -177,7 +219,9 @@ impl Shape<'_> {
             match &node.value {
                 Value::Plain(code) if code.parse::<i32>().is_ok() => {}
                 Value::Broken => {}
-                Value::Null | Value::Plain(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => self.word(name, node, &["timeout", "transient", "permanent"], "an exit code, or "),
+                Value::Null | Value::Plain(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+                    self.word(name, node, &["timeout", "transient", "permanent"], "an exit code, or ")
+                }
             }
         }
     }
@@ -185,10 +229,16 @@ impl Shape<'_> {
     fn word(&mut self, name: &str, node: &Node, words: &[&str], before: &str) {
         let all = listed(words.iter().copied(), 20);
         let Some(given) = node.written() else {
-            return self.wrong(node, &format!("`{name}` is {before}one of {all}"), Some("write one of these words".to_owned()));
+            return self.wrong(
+                node,
+                &format!("`{name}` is {before}one of {all}"),
+                Some("write one of these words".to_owned()),
+            );
         };
         if !words.contains(&given) {
-            let help = did_you_mean(given, words.iter().copied()).unwrap_or_else(|| if words.len() == 1 { format!("write {before}{all}") } else { format!("write {before}one of {all}") });
+            let help = did_you_mean(given, words.iter().copied()).unwrap_or_else(|| {
+                if words.len() == 1 { format!("write {before}{all}") } else { format!("write {before}one of {all}") }
+            });
             self.faults.push(
                 Diagnostic::error(codes::UNKNOWN_WORD, node.span, format!("`{name}` cannot be `{given}`"))
                     .label(format!("not one of {all}"))
@@ -201,17 +251,27 @@ impl Shape<'_> {
         let problem = match kind {
             Kind::Text | Kind::Template => node.text().is_none().then_some("a text"),
             Kind::Written => node.written().is_none().then_some("a text, a number or a truth value"),
-            Kind::Bool => (!matches!(node.json(), serde_json::Value::Bool(_)) || node.text().is_some()).then_some("`true` or `false`"),
+            Kind::Bool => (!matches!(node.json(), serde_json::Value::Bool(_)) || node.text().is_some())
+                .then_some("`true` or `false`"),
             Kind::Duration => return self.duration(name, node),
             Kind::Count(least) => return self.count(name, node, least),
             Kind::Number => (!is_number(node)).then_some("a number"),
-            Kind::Amount => (!is_number(node) && !node.text().is_some_and(|text| text.contains("{{"))).then_some("a number, or a template that gives one"),
+            Kind::Amount => (!is_number(node) && !node.text().is_some_and(|text| text.contains("{{")))
+                .then_some("a number, or a template that gives one"),
             Kind::Room => return self.room(name, node),
             Kind::Limit => return self.limit(name, node),
             Kind::Regex => return self.regex(name, node),
             Kind::Word(words) => return self.word(name, node, words, ""),
             Kind::Signal => return self.signal(name, node),
-            Kind::Any | Kind::List(_) | Kind::OneOrMany(_) | Kind::Map(_) | Kind::Object(_) | Kind::Pools | Kind::PoolSize | Kind::Steps | Kind::Classes => None,
+            Kind::Any
+            | Kind::List(_)
+            | Kind::OneOrMany(_)
+            | Kind::Map(_)
+            | Kind::Object(_)
+            | Kind::Pools
+            | Kind::PoolSize
+            | Kind::Steps
+            | Kind::Classes => None,
         };
         let Some(takes) = problem else { return };
         let quotable = matches!(kind, Kind::Text | Kind::Template) && node.written().is_some();
@@ -225,43 +285,69 @@ impl Shape<'_> {
 
     fn duration(&mut self, name: &str, node: &Node) {
         let Some(text) = node.written() else {
-            return self.wrong(node, &format!("`{name}` is a duration"), Some("write `90s`, `30m`, `6h` or `2d`".to_owned()));
+            return self.wrong(
+                node,
+                &format!("`{name}` is a duration"),
+                Some("write `90s`, `30m`, `6h` or `2d`".to_owned()),
+            );
         };
         if let Err(help) = quantity::duration_ms(text) {
             self.faults.push(
-                Diagnostic::error(codes::BAD_DURATION, node.span, format!("`{text}` of `{name}` is not a duration")).label("not a duration").help(help),
+                Diagnostic::error(codes::BAD_DURATION, node.span, format!("`{text}` of `{name}` is not a duration"))
+                    .label("not a duration")
+                    .help(help),
             );
         }
     }
 
     fn room(&mut self, name: &str, node: &Node) {
         let Some(text) = node.written() else {
-            return self.wrong(node, &format!("`{name}` is a size or a percentage"), Some("write `50GiB` or `10%`".to_owned()));
+            return self.wrong(
+                node,
+                &format!("`{name}` is a size or a percentage"),
+                Some("write `50GiB` or `10%`".to_owned()),
+            );
         };
         if text.contains("{{") || quantity::percent(text).is_some() {
             return;
         }
         if let Err(help) = quantity::size_bytes(text) {
             self.faults.push(
-                Diagnostic::error(codes::BAD_SIZE, node.span, format!("`{text}` of `{name}` is neither a size nor a percentage")).label("not a size").help(help),
+                Diagnostic::error(
+                    codes::BAD_SIZE,
+                    node.span,
+                    format!("`{text}` of `{name}` is neither a size nor a percentage"),
+                )
+                .label("not a size")
+                .help(help),
             );
         }
     }
 
     fn count(&mut self, name: &str, node: &Node, least: u32) {
         let Value::Plain(text) = &node.value else {
-            return self.wrong(node, &format!("`{name}` is a whole number"), Some("write digits alone, without quotes".to_owned()));
+            return self.wrong(
+                node,
+                &format!("`{name}` is a whole number"),
+                Some("write digits alone, without quotes".to_owned()),
+            );
         };
         match text.parse::<u32>() {
             Ok(count) if count >= least => {}
-            _ if is_number(node) => self.range(name, node, &format!("write a whole number from {least} to {}", u32::MAX)),
+            _ if is_number(node) => {
+                self.range(name, node, &format!("write a whole number from {least} to {}", u32::MAX))
+            }
             _ => self.wrong(node, &format!("`{name}` is a whole number"), Some("write digits alone".to_owned())),
         }
     }
 
     fn limit(&mut self, name: &str, node: &Node) {
         let Some(text) = node.written() else {
-            return self.wrong(node, &format!("`{name}` is a whole number or a percentage"), Some("write `3` or `10%`".to_owned()));
+            return self.wrong(
+                node,
+                &format!("`{name}` is a whole number or a percentage"),
+                Some("write `3` or `10%`".to_owned()),
+            );
         };
         let share = text.strip_suffix('%').and_then(|share| share.trim().parse::<u8>().ok());
         if text.parse::<u32>().is_err() && share.is_none_or(|share| share > 100) {
@@ -271,7 +357,11 @@ impl Shape<'_> {
 
     fn range(&mut self, name: &str, node: &Node, help: &str) {
         let text = node.written().unwrap_or_default();
-        self.faults.push(Diagnostic::error(codes::OUT_OF_RANGE, node.span, format!("`{name}` cannot be `{text}`")).label("out of its range").help(help));
+        self.faults.push(
+            Diagnostic::error(codes::OUT_OF_RANGE, node.span, format!("`{name}` cannot be `{text}`"))
+                .label("out of its range")
+                .help(help),
+        );
     }
 
     fn regex(&mut self, name: &str, node: &Node) {
@@ -280,9 +370,13 @@ impl Shape<'_> {
         };
         if let Err(error) = regex::Regex::new(text) {
             self.faults.push(
-                Diagnostic::error(codes::BAD_REGEX, node.span, format!("`{name}` is not a regular expression: {}", regex_reason(&error)))
-                    .label("cannot be read")
-                    .help("a character that is meant as itself takes a backslash before it: `\\(`"),
+                Diagnostic::error(
+                    codes::BAD_REGEX,
+                    node.span,
+                    format!("`{name}` is not a regular expression: {}", regex_reason(&error)),
+                )
+                .label("cannot be read")
+                .help("a character that is meant as itself takes a backslash before it: `\\(`"),
             );
         }
     }
@@ -290,8 +384,13 @@ impl Shape<'_> {
     fn signal(&mut self, name: &str, node: &Node) {
         let text = node.written().unwrap_or_default();
         if super::policy::signal(text).is_none() {
-            let help = did_you_mean(text, super::policy::SIGNALS.iter().map(|(name, _)| *name)).unwrap_or_else(|| "write a name such as `TERM`, `INT` or `QUIT`".to_owned());
-            self.faults.push(Diagnostic::error(codes::UNKNOWN_WORD, node.span, format!("`{name}` cannot be {}", node.describe())).label("no such signal").help(help));
+            let help = did_you_mean(text, super::policy::SIGNALS.iter().map(|(name, _)| *name))
+                .unwrap_or_else(|| "write a name such as `TERM`, `INT` or `QUIT`".to_owned());
+            self.faults.push(
+                Diagnostic::error(codes::UNKNOWN_WORD, node.span, format!("`{name}` cannot be {}", node.describe()))
+                    .label("no such signal")
+                    .help(help),
+            );
         }
     }
 }

@@ -59,7 +59,13 @@ impl<'n> Keys<'n> {
 
 impl Builder<'_> {
     /// A block with all its steps. All names of the block are known before the first of its steps is read.
-    pub(super) fn block(&mut self, outer: Outer<'_>, owner: Option<StepId>, steps: Option<&Node>, finally: Option<&Node>) -> BlockId {
+    pub(super) fn block(
+        &mut self,
+        outer: Outer<'_>,
+        owner: Option<StepId>,
+        steps: Option<&Node>,
+        finally: Option<&Node>,
+    ) -> BlockId {
         let id = BlockId(u32::try_from(self.blocks.len()).unwrap_or(u32::MAX));
         self.blocks.push(Block { context: outer.context, owner, steps: Vec::new(), finally: Vec::new() });
         let mut todo: Vec<(StepId, &Key, &Node, bool)> = Vec::new();
@@ -86,7 +92,11 @@ impl Builder<'_> {
         self.hidden(block, key);
         if let Some(other) = self.index.insert((block, key.text.clone()), id) {
             // Only `steps` and `finally` can share a name; within one map the reader reported it.
-            let mut fault = Diagnostic::error(codes::DUPLICATE, key.span, format!("`steps` and `finally` both have a step `{}`", key.text));
+            let mut fault = Diagnostic::error(
+                codes::DUPLICATE,
+                key.span,
+                format!("`steps` and `finally` both have a step `{}`", key.text),
+            );
             if let Some(meta) = self.metas.get(other.index()) {
                 fault = fault.also(meta.key, "first here");
             }
@@ -128,7 +138,12 @@ impl Builder<'_> {
         while let Some(owner) = at {
             let Some(around) = self.block_of(owner) else { return };
             if let Some(other) = self.index.get(&(around, key.text.clone())) {
-                let mut fault = Diagnostic::error(codes::HIDING, key.span, format!("the inner step `{}` hides an outer one", key.text)).label("hides the outer step");
+                let mut fault = Diagnostic::error(
+                    codes::HIDING,
+                    key.span,
+                    format!("the inner step `{}` hides an outer one", key.text),
+                )
+                .label("hides the outer step");
                 if let Some(meta) = self.metas.get(other.index()) {
                     fault = fault.also(meta.key, "the outer step");
                 }
@@ -155,7 +170,12 @@ impl Builder<'_> {
         self.fan_out(id, keys, Site { item: outer.item, ..site }, site);
         let before = self.uses.len();
         let when = keys.get("when").map(|node| self.text(node, site.as_role(Role::Stored)));
-        let about_item = self.uses.get(before..).unwrap_or(&[]).iter().any(|one| one.reference.path.first().is_some_and(|root| root.starts_with("item")));
+        let about_item = self
+            .uses
+            .get(before..)
+            .unwrap_or(&[])
+            .iter()
+            .any(|one| one.reference.path.first().is_some_and(|root| root.starts_with("item")));
         let unless = keys.get("unless").map(|node| self.text(node, site.as_role(Role::Script)));
         let what = self.what(keys);
         if let Some(what) = what {
@@ -186,8 +206,14 @@ impl Builder<'_> {
     fn needs_of(&mut self, keys: Keys<'_>, site: Site) {
         let Some(node) = keys.get("needs") else { return };
         for (name, node) in policy::texts(node) {
-            let reference =
-                Ref { path: vec!["steps".to_owned(), name.to_owned()], expression: 0, offset: 0, guarded: false, helper: None, plain: false };
+            let reference = Ref {
+                path: vec!["steps".to_owned(), name.to_owned()],
+                expression: 0,
+                offset: 0,
+                guarded: false,
+                helper: None,
+                plain: false,
+            };
             self.uses.push(Use { site: site.as_role(Role::Need), reference, span: node.span });
         }
     }
@@ -197,12 +223,17 @@ impl Builder<'_> {
         let list = self.any(node, outside.as_role(Role::Stored));
         let scalar = node.written().is_some() && !node.has_template();
         if node.map().is_some() || scalar {
-            let fault = Diagnostic::error(codes::WRONG_TYPE, node.span, format!("`for_each` is a list, and this is {}", node.describe()));
+            let fault = Diagnostic::error(
+                codes::WRONG_TYPE,
+                node.span,
+                format!("`for_each` is a list, and this is {}", node.describe()),
+            );
             self.fault(fault.label(node.describe()).help("write `[a, b]`, or a template that gives a list"));
         }
         let key = keys.get("key").map(|node| self.text(node, inside.as_role(Role::Stored)));
         let largest_first = keys.get("largest_first").map(|node| self.text(node, inside.as_role(Role::Stored)));
-        let max_parallel: Option<Tree> = keys.get("max_parallel").map(|node| self.any(node, outside.as_role(Role::Size)));
+        let max_parallel: Option<Tree> =
+            keys.get("max_parallel").map(|node| self.any(node, outside.as_role(Role::Size)));
         let max_failures = keys.get("max_failures").and_then(policy::limit);
         if let Some(step) = self.step_mut(id) {
             step.for_each = Some(ForEach { list, key, largest_first, max_parallel, max_failures });

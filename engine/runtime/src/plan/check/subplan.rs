@@ -19,7 +19,9 @@ const MAX_CONTEXTS: usize = 10_000;
 
 /// Whether `uses` names a plan file, not a step type.
 pub(super) fn is_path(uses: &str) -> bool {
-    let yaml = Path::new(uses).extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
+    let yaml = Path::new(uses)
+        .extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
     uses.starts_with("./") || uses.starts_with("../") || uses.starts_with('/') || yaml
 }
 
@@ -43,14 +45,19 @@ impl Builder<'_> {
         let Some(node) = keys.get("uses") else { return Body::Wait };
         let with = keys.get("with");
         let entries = with.and_then(Node::map).unwrap_or(&[]);
-        let tree = Tree::Map(entries.iter().map(|(key, node)| (key.text.clone(), self.any(node, site.as_role(Role::Value)))).collect());
+        let tree = Tree::Map(
+            entries.iter().map(|(key, node)| (key.text.clone(), self.any(node, site.as_role(Role::Value)))).collect(),
+        );
         let Some(file) = self.called(node) else { return Body::Wait };
         let Some(plan) = self.tree(file) else { return Body::Wait };
         self.stack.push(file);
         let (context, block) = self.plan(file, &plan, Some(id), site.finally);
         self.stack.pop();
         self.given(context, node, entries);
-        let outputs = self.contexts.get(context.index()).map(|context| context.outputs.iter().map(|(name, _)| name.clone()).collect());
+        let outputs = self
+            .contexts
+            .get(context.index())
+            .map(|context| context.outputs.iter().map(|(name, _)| name.clone()).collect());
         if let Some(meta) = self.metas.get_mut(id.index()) {
             meta.outputs = outputs;
         }
@@ -72,19 +79,31 @@ impl Builder<'_> {
                 Ok(text) => self.sources.add(&name, &path, &text),
                 Err(reason) => {
                     let message = format!("cannot read the plan `{uses}`: {reason}");
-                    self.fault(Diagnostic::error(codes::UNREADABLE, node.span, message).label("this plan").help("a path starts at the folder of the plan that names it"));
+                    self.fault(
+                        Diagnostic::error(codes::UNREADABLE, node.span, message)
+                            .label("this plan")
+                            .help("a path starts at the folder of the plan that names it"),
+                    );
                     return None;
                 }
             },
         };
         if self.stack.contains(&file) {
             let message = format!("the plan `{uses}` calls itself, so it would never end");
-            self.fault(Diagnostic::error(codes::RECURSION, node.span, message).label("already being run").help("use `for_each` to repeat work"));
+            self.fault(
+                Diagnostic::error(codes::RECURSION, node.span, message)
+                    .label("already being run")
+                    .help("use `for_each` to repeat work"),
+            );
             return None;
         }
         if self.stack.len() >= MAX_DEPTH || self.contexts.len() >= MAX_CONTEXTS {
             let message = "plans call plans too deeply, or too often";
-            self.fault(Diagnostic::error(codes::TOO_LARGE, node.span, message).label("one call too many").help("16 plans deep and 10,000 calls are the limit"));
+            self.fault(
+                Diagnostic::error(codes::TOO_LARGE, node.span, message)
+                    .label("one call too many")
+                    .help("16 plans deep and 10,000 calls are the limit"),
+            );
             return None;
         }
         Some(file)
@@ -93,7 +112,12 @@ impl Builder<'_> {
     /// `with` against the params and secrets of the plan.
     fn given(&mut self, context: ContextId, uses: &Node, entries: &[(Key, Node)]) {
         let Some(called) = self.contexts.get(context.index()).cloned() else { return };
-        let names: Vec<&str> = called.params.iter().map(|param| param.name.as_str()).chain(called.secrets.iter().map(|secret| secret.name.as_str())).collect();
+        let names: Vec<&str> = called
+            .params
+            .iter()
+            .map(|param| param.name.as_str())
+            .chain(called.secrets.iter().map(|secret| secret.name.as_str()))
+            .collect();
         for (key, node) in entries {
             if let Some(param) = called.params.iter().find(|param| param.name == key.text) {
                 self.given_param(param, node);
@@ -101,9 +125,17 @@ impl Builder<'_> {
                 self.given_secret(key, node);
             } else {
                 let help = did_you_mean(&key.text, names.iter().copied());
-                let help = help.unwrap_or_else(|| if names.is_empty() { "it takes nothing".to_owned() } else { format!("it takes {}", listed(names.iter().copied(), 12)) });
+                let help = help.unwrap_or_else(|| {
+                    if names.is_empty() {
+                        "it takes nothing".to_owned()
+                    } else {
+                        format!("it takes {}", listed(names.iter().copied(), 12))
+                    }
+                });
                 let message = format!("the plan `{}` has no param `{}`", called.name, key.text);
-                self.fault(Diagnostic::error(codes::UNKNOWN_INPUT, key.span, message).label("no such param").help(help));
+                self.fault(
+                    Diagnostic::error(codes::UNKNOWN_INPUT, key.span, message).label("no such param").help(help),
+                );
             }
         }
         for param in called.params.iter().filter(|param| param.default.is_none()) {
@@ -115,7 +147,11 @@ impl Builder<'_> {
 
     fn missing(&mut self, span: Span, plan: &str, param: &str) {
         let message = format!("the plan `{plan}` needs the param `{param}`");
-        self.fault(Diagnostic::error(codes::MISSING_INPUT, span, message).label(format!("`{param}` is not given")).help(format!("add `{param}: ...` under `with`")));
+        self.fault(
+            Diagnostic::error(codes::MISSING_INPUT, span, message)
+                .label(format!("`{param}` is not given"))
+                .help(format!("add `{param}: ...` under `with`")),
+        );
     }
 
     fn given_param(&mut self, param: &crate::plan::model::Param, node: &Node) {
@@ -124,7 +160,11 @@ impl Builder<'_> {
         }
         if let Err(problem) = params::accept(param, &node.json()) {
             let message = format!("the param `{}` {}", param.name, problem.message);
-            self.fault(Diagnostic::error(codes::INPUT_TYPE, node.span, message).label(node.describe()).maybe_help(problem.help));
+            self.fault(
+                Diagnostic::error(codes::INPUT_TYPE, node.span, message)
+                    .label(node.describe())
+                    .maybe_help(problem.help),
+            );
         }
     }
 
@@ -134,7 +174,11 @@ impl Builder<'_> {
         let inner = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
         if inner.is_none_or(|name| !name.starts_with("secrets.")) {
             let message = format!("`{}` is a secret of the plan, and this is not one", key.text);
-            self.fault(Diagnostic::error(codes::SECRET_USE, node.span, message).label("not a secret").help("hand on a secret: `\"{{secrets.NAME}}\"`"));
+            self.fault(
+                Diagnostic::error(codes::SECRET_USE, node.span, message)
+                    .label("not a secret")
+                    .help("hand on a secret: `\"{{secrets.NAME}}\"`"),
+            );
         }
     }
 }

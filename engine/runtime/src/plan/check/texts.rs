@@ -26,7 +26,8 @@ impl Builder<'_> {
             }
             Err(fault) => {
                 let span = self.expression_span(node, fault.expression);
-                let diagnostic = Diagnostic::error(codes::TEMPLATE, span, format!("cannot read the template: {}", fault.message));
+                let diagnostic =
+                    Diagnostic::error(codes::TEMPLATE, span, format!("cannot read the template: {}", fault.message));
                 self.fault(diagnostic.label("in this expression").maybe_help(fault.help));
                 Template::literal("")
             }
@@ -37,11 +38,15 @@ impl Builder<'_> {
     pub(super) fn any(&mut self, node: &Node, site: Site) -> Tree {
         match &node.value {
             Value::Text(text) if text.contains("{{") && !site.literal => Tree::Text(self.text(node, site)),
-            Value::List(list) if node.has_template() => Tree::List(list.iter().map(|node| self.any(node, site)).collect()),
+            Value::List(list) if node.has_template() => {
+                Tree::List(list.iter().map(|node| self.any(node, site)).collect())
+            }
             Value::Map(map) if node.has_template() => {
                 Tree::Map(map.iter().map(|(key, node)| (key.text.clone(), self.any(node, site))).collect())
             }
-            Value::Null | Value::Plain(_) | Value::Text(_) | Value::List(_) | Value::Map(_) | Value::Broken => Tree::Value(node.json()),
+            Value::Null | Value::Plain(_) | Value::Text(_) | Value::List(_) | Value::Map(_) | Value::Broken => {
+                Tree::Value(node.json())
+            }
         }
     }
 

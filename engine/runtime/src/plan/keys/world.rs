@@ -10,7 +10,11 @@ pub static PARAM: Table = Table {
     title: "a param",
     keys: &[
         required("type", Kind::Word(TYPES), "What its values are."),
-        key("default", Kind::Any, "Its value where none is given; may name params that stand before it. Without one it must be given."),
+        key(
+            "default",
+            Kind::Any,
+            "Its value where none is given; may name params that stand before it. Without one it must be given.",
+        ),
         key("help", Kind::Text, "What it means."),
         key("one_of", Kind::List(&Kind::Any), "The values allowed."),
         key("min", Kind::Any, "The smallest value: a number, a duration or a size as the type is."),
@@ -45,10 +49,22 @@ pub static RETRY: Table = Table {
     keys: &[
         key("attempts", Kind::Count(1), "Attempts in all."),
         key("delay", Kind::Duration, "The pause before the second attempt; 10 s unless given."),
-        key("backoff", Kind::Word(&["fixed", "exponential"]), "How the pause grows: always the same, or doubled each time (default)."),
+        key(
+            "backoff",
+            Kind::Word(&["fixed", "exponential"]),
+            "How the pause grows: always the same, or doubled each time (default).",
+        ),
         key("max_delay", Kind::Duration, "The longest pause; 5 m unless given."),
-        key("jitter", Kind::Limit, "Spread each pause by up to this percentage, so that many items do not come back at once."),
-        key("on", Kind::Classes, "Only these failures are repeated: exit codes, or `timeout`, `transient`, `permanent`."),
+        key(
+            "jitter",
+            Kind::Limit,
+            "Spread each pause by up to this percentage, so that many items do not come back at once.",
+        ),
+        key(
+            "on",
+            Kind::Classes,
+            "Only these failures are repeated: exit codes, or `timeout`, `transient`, `permanent`.",
+        ),
         key("not_on", Kind::Classes, "These failures are never repeated."),
     ],
 };
@@ -89,7 +105,10 @@ static LOAD: Table = Table {
     ],
 };
 
-static PRESSURE: Table = Table { title: "the gate", keys: &[required("below", Kind::Amount, "It holds below this pressure (PSI `some avg10`, percent).")] };
+static PRESSURE: Table = Table {
+    title: "the gate",
+    keys: &[required("below", Kind::Amount, "It holds below this pressure (PSI `some avg10`, percent).")],
+};
 
 static MEMORY: Table = Table {
     title: "the gate `memory`",
@@ -130,7 +149,11 @@ pub static GATE: Table = Table {
         key("http", Kind::Template, "The address answers 2xx."),
         key("file", Kind::Template, "The path exists."),
         key("run", Kind::Template, "A shell test exits 0."),
-        key("settle", Kind::Duration, "After one admission nothing more is admitted until this has passed; 15 s for `load`, else none unless given."),
+        key(
+            "settle",
+            Kind::Duration,
+            "After one admission nothing more is admitted until this has passed; 15 s for `load`, else none unless given.",
+        ),
         key("hold", Kind::Duration, "It must have held for this long in a row."),
         key("every", Kind::Duration, "How often it is measured while somebody waits; 5 s unless given."),
         key("max_wait", Kind::Duration, "The longest wait of an attempt."),

@@ -20,7 +20,15 @@ pub(super) struct Linted {
 
 /// Looks at a text.
 pub(super) fn lint(file: FileId, text: &str) -> Linted {
-    let mut scan = Scan { bytes: text.as_bytes(), text, at: 0, patches: Vec::new(), tabs: Vec::new(), nested: None, unclosed: None };
+    let mut scan = Scan {
+        bytes: text.as_bytes(),
+        text,
+        at: 0,
+        patches: Vec::new(),
+        tabs: Vec::new(),
+        nested: None,
+        unclosed: None,
+    };
     scan.run();
     let Scan { patches, tabs, unclosed, .. } = scan;
     let mut bytes = text.as_bytes().to_vec();
@@ -45,7 +53,12 @@ pub(super) fn lint(file: FileId, text: &str) -> Linted {
         let fault = Diagnostic::error(codes::SYNTAX, Span::new(file, at, at + 1), "a quote is opened and never closed");
         faults.push(fault.label("opened here").help("close it, or take it away"));
     }
-    Linted { runs_away: unclosed.is_some(), text: String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned()), faults, broken }
+    Linted {
+        runs_away: unclosed.is_some(),
+        text: String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned()),
+        faults,
+        broken,
+    }
 }
 
 fn unquoted(span: Span, value: &str) -> Diagnostic {
@@ -167,7 +180,12 @@ impl Scan<'_> {
         let line = self.text.get(self.at..end).unwrap_or("");
         let closed = line.rfind("}}").map_or(2, |at| at + 2).min(line.len());
         let rest = line.get(closed..).unwrap_or("");
-        let stop = rest.find(" #").into_iter().chain(rest.find(": ")).chain(rest.trim_end().strip_suffix(':').map(str::len)).min();
+        let stop = rest
+            .find(" #")
+            .into_iter()
+            .chain(rest.find(": "))
+            .chain(rest.trim_end().strip_suffix(':').map(str::len))
+            .min();
         let value = line.get(..closed + stop.unwrap_or(rest.len())).unwrap_or(line).trim_end();
         self.patches.push((self.at, self.at + value.len()));
         self.at += value.len().max(1);
@@ -222,7 +240,9 @@ impl Scan<'_> {
                     begins = false;
                     continue;
                 }
-                b'#' if matches!(self.bytes.get(self.at.wrapping_sub(1)), Some(b' ' | b'\t' | b'\n')) => self.at = self.line_end(),
+                b'#' if matches!(self.bytes.get(self.at.wrapping_sub(1)), Some(b' ' | b'\t' | b'\n')) => {
+                    self.at = self.line_end()
+                }
                 b' ' | b'\n' | b'\r' | b'\t' => {}
                 _ if begins => {
                     value = self.at;
