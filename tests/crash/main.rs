@@ -5,6 +5,7 @@
 mod support;
 
 mod points;
+mod report;
 mod storm;
 mod strike;
 mod walk;
