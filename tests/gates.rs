@@ -39,7 +39,7 @@ fn a_step_waits_for_the_load_and_says_its_value() {
     let value: Option<f64> = reason.split([' ', ',']).find_map(|word| word.parse().ok());
     assert!(value.is_some(), "the value now is named: {reason}");
     run.signal("INT");
-    assert_eq!(run.wait().code, Some(130));
+    assert_eq!(run.wait().code, 130);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_gate_that_opens_lets_the_step_start() {
     until("the step says what it waits for", || waiting(&place, "held").filter(|reason| reason.contains("flag")));
     assert_eq!(place.state_of("held"), "waiting");
     place.touch("flag");
-    assert_eq!(run.wait().code, Some(0));
+    assert_eq!(run.wait().code, 0);
 }
 
 #[test]
