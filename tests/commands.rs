@@ -146,10 +146,15 @@ fn a_changed_plan_stops_a_resume_with_a_table_until_it_is_accepted() {
     let plan = place.plan("fragile.yaml", FRAGILE);
     place.ok(1, [plan.as_os_str()]);
     let changed = FRAGILE.replace("echo before", "echo otherwise").replace("test -e @/mended", "'true'");
-    place.plan("fragile.yaml", &format!("{}  new: {{ needs: [later], run: echo new }}\n", changed.replace("after", "later")));
+    place.plan(
+        "fragile.yaml",
+        &format!("{}  new: {{ needs: [later], run: echo new }}\n", changed.replace("after", "later")),
+    );
     let refused = place.flowrun(["resume"]);
     assert_eq!(refused.code, 2, "{}", refused.err);
-    for row in ["before  changed", "--rerun before", "middle  changed", "later   new", "after   removed", "--accept-changes"] {
+    for row in
+        ["before  changed", "--rerun before", "middle  changed", "later   new", "after   removed", "--accept-changes"]
+    {
         assert!(refused.err.contains(row), "`{row}` in\n{}", refused.err);
     }
     assert_eq!(place.status()["state"], "failed", "nothing was started");
@@ -357,7 +362,11 @@ fn a_run_is_left_to_the_background_and_attached_to() {
     place.touch("go");
     let answer = attached.wait();
     assert_eq!(answer.code, 0, "{}", answer.err);
-    assert!(answer.out.contains("\"address\":\"next\"") && answer.out.contains("\"event\":\"ended\""), "{}", answer.out);
+    assert!(
+        answer.out.contains("\"address\":\"next\"") && answer.out.contains("\"event\":\"ended\""),
+        "{}",
+        answer.out
+    );
     assert_eq!(place.status()["state"], "succeeded");
     assert_eq!(place.flowrun(["attach"]).code, 2, "nobody drives it any more");
     let bad = place.plan("bad.yaml", "name: bad\nsteps: { a: { run: 'true', needs: [b] } }\n");
@@ -431,7 +440,17 @@ steps:
         assert!(said.contains(part), "`{part}` in\n{said}");
     }
     assert!(!said.contains("very-secret"), "{said}");
+    assert!(!said.contains("last time"), "there is no past");
     assert!(!place.state().join("runs").exists(), "nothing was started");
+}
+
+#[test]
+fn explain_estimates_by_past_runs() {
+    let place = Place::new();
+    let plan = place.plan("quick.yaml", QUICK);
+    place.ok(0, [plan.as_os_str()]);
+    let said = place.ok(0, ["explain".as_ref(), plan.as_os_str()]);
+    assert!(said.contains("first  (took ~10s last time)"), "{said}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod support;
 
 mod points;
+mod storm;
 mod strike;
 mod walk;
 mod world;

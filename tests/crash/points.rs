@@ -24,7 +24,11 @@ fn host_dies_at(point: &str, number: u32, with_engine: bool) -> bool {
         victim.strike(Who::Engine);
     }
     let verdict = victim.finish().unwrap_or_else(|error| panic!("{point}:{number}: {error}"));
-    assert!(verdict.is_clean(), "{point}:{number}, engine killed: {with_engine}: {verdict:?}\n{}", super::world::story(&victim.place));
+    assert!(
+        verdict.is_clean(),
+        "{point}:{number}, engine killed: {with_engine}: {verdict:?}\n{}",
+        super::world::story(&victim.place)
+    );
     fired
 }
 

@@ -40,7 +40,8 @@ pub enum Window {
 
 impl Window {
     /// In the order of a child's life.
-    pub const ALL: [Self; 5] = [Self::CommitStart, Self::ForkRecord, Self::RecordExec, Self::ExitBook, Self::BookCommit];
+    pub const ALL: [Self; 5] =
+        [Self::CommitStart, Self::ForkRecord, Self::RecordExec, Self::ExitBook, Self::BookCommit];
 
     /// The host's crash point inside it.
     pub fn point(self) -> &'static str {
@@ -91,7 +92,8 @@ pub fn stat(pid: i32) -> Option<(char, i32)> {
 /// The process that stopped itself at a crash point: the host, or its child that is not yet its program.
 pub fn stopped(place: &Place) -> Option<i32> {
     let host = host_pid(place)?;
-    let is_stopped = |pid: &i32| stat(*pid).is_some_and(|(state, parent)| state == 'T' && (*pid == host || parent == host));
+    let is_stopped =
+        |pid: &i32| stat(*pid).is_some_and(|(state, parent)| state == 'T' && (*pid == host || parent == host));
     world::processes().into_iter().find(is_stopped)
 }
 
@@ -204,7 +206,8 @@ impl Victim {
     pub fn finish(&mut self) -> Result<world::Verdict, String> {
         self.resume();
         let answer = self.driver.take().map(Live::wait);
-        let finished = if self.hosts_died { Finished::Recorded(std::mem::take(&mut self.moments)) } else { Finished::Ended };
+        let finished =
+            if self.hosts_died { Finished::Recorded(std::mem::take(&mut self.moments)) } else { Finished::Ended };
         match answer {
             Some(answer) if answer.code == 0 => Ok(world::judge(&self.place, &finished)),
             answer => Err(format!("{answer:?}\n{}", world::story(&self.place))),

@@ -134,8 +134,20 @@ outputs:
 
 /// What the scenario makes, each exactly once if nothing goes wrong.
 const KEYS: [&str; 14] = [
-    "list", "fan/a", "fan/b", "fan/c", "flaky", "opener", "gated", "asks", "moved/x/dump", "moved/x/restore",
-    "moved/y/dump", "moved/y/restore", "sum", "tidy",
+    "list",
+    "fan/a",
+    "fan/b",
+    "fan/c",
+    "flaky",
+    "opener",
+    "gated",
+    "asks",
+    "moved/x/dump",
+    "moved/x/restore",
+    "moved/y/dump",
+    "moved/y/restore",
+    "sum",
+    "tidy",
 ];
 
 /// The steps of a scenario that are no services: what ended may never start again.
@@ -197,7 +209,9 @@ pub fn judge(place: &Place, finished: &Finished) -> Verdict {
     for (at, line) in lines.iter().enumerate() {
         match line.what.as_str() {
             "overlap" => verdict.doubled.push(line.key.clone()),
-            "start" if !is_service(&line.key) && finished.before(at, &line.key, &ended) => verdict.run_again.push(line.key.clone()),
+            "start" if !is_service(&line.key) && finished.before(at, &line.key, &ended) => {
+                verdict.run_again.push(line.key.clone())
+            }
             "end" => drop(ended.insert(&line.key, true)),
             _ => {}
         }
@@ -205,9 +219,12 @@ pub fn judge(place: &Place, finished: &Finished) -> Verdict {
     verdict.left_alive = survivors(place);
     let keys = KEYS.iter().copied().chain(["called/first", "called/second"]);
     verdict.left_out.extend(keys.filter(|key| !ended.contains_key(key)).map(str::to_owned));
-    for (file, text) in
-        [("result", "<a>,<b>,<c> [42]\n"), ("tidied", "succeeded\n"), ("out/note", "value=42\n"), ("copy/out/note", "value=42\n")]
-    {
+    for (file, text) in [
+        ("result", "<a>,<b>,<c> [42]\n"),
+        ("tidied", "succeeded\n"),
+        ("out/note", "value=42\n"),
+        ("copy/out/note", "value=42\n"),
+    ] {
         let found = std::fs::read_to_string(place.path().join(file)).unwrap_or_default();
         if found != text {
             verdict.left_out.push(format!("{file}: {found:?}"));
@@ -242,7 +259,9 @@ pub fn alive(place: &Place) -> Vec<i32> {
     let marks: Vec<_> = ids.map(|id| format!("FLOWRUN_ATTEMPT={id}/")).collect();
     let carries = |pid: &i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| marks.iter().any(|mark| variable.starts_with(mark.as_bytes())))
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| marks.iter().any(|mark| variable.starts_with(mark.as_bytes())))
     };
     processes().into_iter().filter(carries).collect()
 }
@@ -259,7 +278,9 @@ pub fn survivors(place: &Place) -> Vec<String> {
     loop {
         let alive = alive(place);
         if alive.is_empty() || began.elapsed() > PATIENCE {
-            let command = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+            let command = |pid: i32| {
+                std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")
+            };
             return alive.into_iter().map(|pid| format!("{pid}: {}", command(pid))).collect();
         }
         std::thread::sleep(std::time::Duration::from_millis(20));

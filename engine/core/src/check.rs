@@ -15,6 +15,7 @@ struct Snapshot<'a> {
     used: &'a [u32],
     due: Vec<NodeId>,
     flying: Vec<NodeId>,
+    asked: Vec<NodeId>,
     backoff: Vec<(u64, NodeId)>,
 }
 
@@ -47,8 +48,8 @@ impl Run {
         }
         Some(format!(
             "{:?} and {:?}",
-            (mine.lanes, mine.used, mine.due, mine.flying, mine.backoff),
-            (theirs.lanes, theirs.used, theirs.due, theirs.flying, theirs.backoff)
+            (mine.lanes, mine.used, mine.due, mine.flying, mine.asked, mine.backoff),
+            (theirs.lanes, theirs.used, theirs.due, theirs.flying, theirs.asked, theirs.backoff)
         ))
     }
 
@@ -86,6 +87,7 @@ impl Run {
             used: &self.lanes.used,
             due: self.due.iter().copied().collect(),
             flying: self.flying.iter().copied().collect(),
+            asked: self.asked.iter().copied().collect(),
             backoff: self.backoff.iter().copied().collect(),
         }
     }

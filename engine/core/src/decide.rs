@@ -33,13 +33,11 @@ impl Run {
     }
 
     /// A gate was measured. Not a decision.
-    pub fn measured(&mut self, gate: GateId, holds: bool) {
+    pub fn measured(&mut self, id: GateId, holds: bool) {
         let now = self.now;
-        if let (Some(state), Some(gate)) = (
-            self.gates.get_mut(gate.index()),
-            self.plan.gates.get(gate.index()),
-        ) {
-            state.read(gate, now, holds);
+        if let (Some(state), Some(gate)) = (self.gates.get_mut(id.index()), self.plan.gates.get(id.index())) {
+            let anew = state.read(gate, now, holds);
+            self.lanes.wait_at(&self.plan, id, now, anew);
         }
     }
 
@@ -49,20 +47,11 @@ impl Run {
         if self.finished.is_some() || self.containers.is_empty() {
             return Vec::new();
         }
-        let due: Vec<_> = self
-            .due
-            .iter()
-            .filter_map(|id| self.verdict_on(*id))
-            .take(BATCH)
-            .collect();
+        let due: Vec<_> = self.due.iter().filter_map(|id| self.verdict_on(*id)).take(BATCH).collect();
         if !due.is_empty() {
             return due;
         }
-        if (self.paused.is_some() && !planted!(PauseIgnored)) || self.draining {
-            Vec::new()
-        } else {
-            self.admit()
-        }
+        if (self.paused.is_some() && !planted!(PauseIgnored)) || self.draining { Vec::new() } else { self.admit() }
     }
 
     fn verdict_on(&self, id: NodeId) -> Option<Event> {
@@ -71,11 +60,7 @@ impl Run {
             State::Pending if node.flags.starved => Some(Event::Settled {
                 node: id,
                 // What failed once and cannot be repeated has failed.
-                state: if node.tries > 0 {
-                    Final::Failed
-                } else {
-                    Final::Skipped
-                },
+                state: if node.tries > 0 { Final::Failed } else { Final::Skipped },
                 reason: Some(self.starved_by(id).into()),
                 outputs: None,
             }),
@@ -93,16 +78,10 @@ impl Run {
     }
 
     fn starved_by(&self, id: NodeId) -> String {
-        let needs = self
-            .step_of(id)
-            .map(|step| step.needs.as_slice())
-            .unwrap_or_default();
+        let needs = self.step_of(id).map(|step| step.needs.as_slice()).unwrap_or_default();
         let missing = needs.iter().find(|need| {
-            let state = self
-                .node(self.sibling(self.node(id).owner, need.step))
-                .state;
-            need.kind == crate::plan::NeedKind::Output
-                && matches!(state, State::Done(Final::Skipped | Final::Failed))
+            let state = self.node(self.sibling(self.node(id).owner, need.step)).state;
+            need.kind == crate::plan::NeedKind::Output && matches!(state, State::Done(Final::Skipped | Final::Failed))
         });
         let name = missing.map_or("a step", |need| &self.plan.steps[need.step.index()].name);
         format!("it takes an output of `{name}`, which has none")
@@ -125,27 +104,15 @@ impl Run {
         }
         let failed = container.tally.failed;
         let reason = match container.kind {
-            Kind::Fan { .. } if failed > 0 => {
-                Some(format!("{failed} of {} items failed", container.count).into())
-            }
+            Kind::Fan { .. } if failed > 0 => Some(format!("{failed} of {} items failed", container.count).into()),
             Kind::Fan { .. } | Kind::Block { .. } => None,
         };
-        Some(Event::Settled {
-            node: owner,
-            state: final_of(state),
-            reason,
-            outputs: None,
-        })
+        Some(Event::Settled { node: owner, state: final_of(state), reason, outputs: None })
     }
 
     /// Orders attempts: in each lane as many as there are slots and gates allow, and a few ahead.
     fn admit(&self) -> Vec<Event> {
-        let mut room = Room {
-            run: self,
-            used: self.lanes.used.clone(),
-            settling: Vec::new(),
-            events: Vec::new(),
-        };
+        let mut room = Room { run: self, used: self.lanes.used.clone(), settling: Vec::new(), events: Vec::new() };
         for lane in &self.lanes.open {
             room.fill(*lane);
             if room.events.len() >= BATCH {
@@ -168,11 +135,7 @@ impl Room<'_> {
     fn fill(&mut self, id: LaneId) {
         let lane = self.run.lanes.get(id);
         let mut taken = lane.taken;
-        let mut ahead = self
-            .run
-            .lanes
-            .ahead(&self.run.plan, id)
-            .saturating_sub(lane.queued.len() as u32);
+        let mut ahead = self.run.lanes.ahead(&self.run.plan, id).saturating_sub(lane.queued.len() as u32);
         for (_, node) in &lane.ready {
             if self.events.len() >= BATCH {
                 return;
@@ -181,9 +144,10 @@ impl Room<'_> {
             if !has_slot && ahead == 0 {
                 return;
             }
-            match self.gates(id) {
+            match self.gates(id, *node) {
                 Gates::Open => {}
                 Gates::Shut => return,
+                Gates::Early => continue,
                 Gates::Overdue(gate) => {
                     if let Some(event) = self.overdue(*node, gate) {
                         self.events.push(event);
@@ -207,37 +171,49 @@ impl Room<'_> {
         let lane = self.run.lanes.get(id);
         (lane.limit.is_none_or(|(_, limit)| taken < limit) || planted!(LimitIgnored))
             && lane.pools.iter().all(|(pool, units)| {
-                planted!(PoolsIgnored)
-                    || self.used[pool.index()] + units <= self.run.plan.pools[pool.index()].size
+                planted!(PoolsIgnored) || self.used[pool.index()] + units <= self.run.plan.pools[pool.index()].size
             })
     }
 
-    fn gates(&self, id: LaneId) -> Gates {
-        let mut answer = Gates::Open;
-        for gate in &self.run.lanes.get(id).gates {
+    fn gates(&self, id: LaneId, node: NodeId) -> Gates {
+        let lane = self.run.lanes.get(id);
+        let (mut overdue, mut early) = (None, false);
+        for gate in &lane.gates {
             if self.settling.contains(gate) {
                 return Gates::Shut;
             }
-            match self.run.gates[gate.index()]
-                .answer(&self.run.plan.gates[gate.index()], self.run.now)
-            {
+            match self.answer(id, node, *gate) {
                 Answer::Admit => {}
                 // Of several that are overdue, one that would let it run does not speak for the others.
-                Answer::Overdue => {
-                    let runs = |gate: &GateId| {
-                        self.run.plan.gates[gate.index()].otherwise == Otherwise::Run
-                    };
-                    match answer {
-                        Gates::Overdue(earlier) if !runs(&earlier) => {}
-                        Gates::Open | Gates::Shut | Gates::Overdue(_) => {
-                            answer = Gates::Overdue(*gate);
-                        }
-                    }
+                Answer::Overdue if overdue.is_none_or(|earlier| self.runs_all_the_same(earlier)) => {
+                    overdue = Some(*gate);
                 }
+                Answer::Overdue => {}
+                Answer::Wait if self.is_overdue_for_another(id, *gate) => early = true,
                 Answer::Measure | Answer::Wait => return Gates::Shut,
             }
         }
-        answer
+        match overdue {
+            _ if early => Gates::Early,
+            Some(gate) => Gates::Overdue(gate),
+            None => Gates::Open,
+        }
+    }
+
+    fn answer(&self, id: LaneId, node: NodeId, gate: GateId) -> Answer {
+        let step = self.run.node(node).step;
+        let since = step.and_then(|step| self.run.lanes.waits_since(id, step));
+        self.run.gates[gate.index()].answer(&self.run.plan.gates[gate.index()], self.run.now, since)
+    }
+
+    fn is_overdue_for_another(&self, id: LaneId, gate: GateId) -> bool {
+        let first = self.run.lanes.first_wait(id);
+        let gate_now = &self.run.gates[gate.index()];
+        gate_now.answer(&self.run.plan.gates[gate.index()], self.run.now, first) == Answer::Overdue
+    }
+
+    fn runs_all_the_same(&self, gate: GateId) -> bool {
+        self.run.plan.gates[gate.index()].otherwise == Otherwise::Run
     }
 
     fn overdue(&self, node: NodeId, gate: GateId) -> Option<Event> {
@@ -245,18 +221,8 @@ impl Room<'_> {
         let reason = Some(format!("gate `{}` was shut for its longest wait", gate.name).into());
         match gate.otherwise {
             Otherwise::Run => None,
-            Otherwise::Skip => Some(Event::Settled {
-                node,
-                state: Final::Skipped,
-                reason,
-                outputs: None,
-            }),
-            Otherwise::Fail => Some(Event::Settled {
-                node,
-                state: Final::Failed,
-                reason,
-                outputs: None,
-            }),
+            Otherwise::Skip => Some(Event::Settled { node, state: Final::Skipped, reason, outputs: None }),
+            Otherwise::Fail => Some(Event::Settled { node, state: Final::Failed, reason, outputs: None }),
         }
     }
 
@@ -270,15 +236,17 @@ impl Room<'_> {
             1 if planted!(NumberReused) => 1,
             attempts => attempts + 1,
         };
-        self.events.push(Event::Ordered {
-            id: AttemptId { node, attempt },
-        });
+        self.events.push(Event::Ordered { id: AttemptId { node, attempt } });
     }
 }
 
+/// What the gates of a lane say to a node.
 enum Gates {
     Open,
+    /// Shut for all that stand in the lane.
     Shut,
+    /// Shut, and only another step has waited its longest.
+    Early,
     Overdue(GateId),
 }
 
@@ -298,16 +266,11 @@ impl Run {
         }
         for id in &self.lanes.open {
             let lane = self.lanes.get(*id);
-            if self
-                .lanes
-                .free(&self.plan, *id)
-                .is_some_and(|free| free == 0)
-            {
+            if self.lanes.free(&self.plan, *id).is_some_and(|free| free == 0) {
                 continue;
             }
             for gate in &lane.gates {
-                let at =
-                    self.gates[gate.index()].next_look(&self.plan.gates[gate.index()], self.now);
+                let at = self.gates[gate.index()].next_look(&self.plan.gates[gate.index()], self.now);
                 wanted.push((*gate, at));
             }
         }
@@ -325,12 +288,7 @@ impl Run {
     /// Nothing goes on and nothing can start before a person gives a verdict.
     #[must_use]
     pub fn waits_for_a_person(&self) -> bool {
-        let idle =
-            self.flying.is_empty() && self.lanes.open.is_empty() && self.lanes.waiting.is_empty();
-        self.finished.is_none()
-            && idle
-            && self.backoff.is_empty()
-            && self.due.is_empty()
-            && self.nodes.iter().any(|node| node.state == State::Asked)
+        let idle = self.flying.is_empty() && self.lanes.open.is_empty() && self.lanes.waiting.is_empty();
+        self.finished.is_none() && idle && self.backoff.is_empty() && self.due.is_empty() && !self.asked.is_empty()
     }
 }

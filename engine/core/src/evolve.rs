@@ -23,13 +23,7 @@ impl Run {
         if self.fits(event) {
             self.obey(event);
             // A failure may hold back who would have the slot, once all that follows from it is decided.
-            let follows = matches!(
-                event,
-                Event::Ended {
-                    outcome: Outcome::Failed(_),
-                    ..
-                }
-            );
+            let follows = matches!(event, Event::Ended { outcome: Outcome::Failed(_), .. });
             if !follows && self.due.is_empty() {
                 self.promote();
             }
@@ -67,9 +61,7 @@ impl Run {
         match event {
             Event::Started => self.start(),
             Event::Resumed { at } => self.resume(*at),
-            Event::FannedOut {
-                node, keys, order, ..
-            } => self.fan_out(*node, keys, order),
+            Event::FannedOut { node, keys, order, .. } => self.fan_out(*node, keys, order),
             Event::Resolved { node, .. } => {
                 self.change(*node, |n| n.flags.resolved = true);
                 self.activate(*node);
@@ -117,14 +109,8 @@ impl Run {
         self.nodes[id.node.index()].attempts = id.attempt;
         let lane = self.lane(id.node);
         let free = self.lanes.free(&plan, lane).is_none_or(|free| free > 0);
-        self.set(
-            id.node,
-            if free {
-                State::Flying(Flight::Running)
-            } else {
-                State::Queued
-            },
-        );
+        self.set(id.node, if free { State::Flying(Flight::Running) } else { State::Queued });
+        self.lanes.rest_if_full(&plan, lane);
         self.mark_begun(id.node);
     }
 
@@ -146,10 +132,7 @@ impl Run {
     }
 
     fn begin(&mut self, id: AttemptId) {
-        if self.is_current(id)
-            && self.node(id.node).state == State::Queued
-            && !planted!(BegunIgnored)
-        {
+        if self.is_current(id) && self.node(id.node).state == State::Queued && !planted!(BegunIgnored) {
             self.set(id.node, State::Flying(Flight::Running));
         }
     }
@@ -195,11 +178,7 @@ impl Run {
                 node.state = State::Judged;
             }),
         }
-        for gate in self
-            .step_of(id.node)
-            .map(|step| step.gates.clone())
-            .unwrap_or_default()
-        {
+        for gate in self.step_of(id.node).map(|step| step.gates.clone()).unwrap_or_default() {
             self.gates[gate.index()].ended(id);
         }
     }
@@ -211,8 +190,7 @@ impl Run {
     /// The attempt is this node's last, and in flight.
     pub(crate) fn is_current(&self, id: AttemptId) -> bool {
         self.nodes.get(id.node.index()).is_some_and(|node| {
-            node.attempts == id.attempt
-                && matches!(node.state, State::Flying(_) | State::Asked | State::Queued)
+            node.attempts == id.attempt && matches!(node.state, State::Flying(_) | State::Asked | State::Queued)
         })
     }
 }

@@ -35,19 +35,17 @@ pub enum Answer {
     Measure,
     /// Not yet.
     Wait,
-    /// It has been shut for the longest wait.
+    /// It has been shut for the longest wait of who asks.
     Overdue,
 }
 
 impl GateState {
-    /// A new reading. After a gap in which nobody waited, the counting of `hold` and of the longest wait begins anew.
-    pub(crate) fn read(&mut self, gate: &Gate, now: u64, holds: bool) {
-        let gap = gate
-            .every_ms
-            .saturating_mul(3)
-            .saturating_add(gate.settle_ms)
-            .saturating_add(1000);
-        if self.last.is_none_or(|last| now < last || now - last > gap) {
+    /// A new reading. After a gap in which nobody waited, the counting of `hold` and of the longest wait begins anew;
+    /// says whether it does.
+    pub(crate) fn read(&mut self, gate: &Gate, now: u64, holds: bool) -> bool {
+        let gap = gate.every_ms.saturating_mul(3).saturating_add(gate.settle_ms).saturating_add(1000);
+        let anew = self.last.is_none_or(|last| now < last || now - last > gap);
+        if anew {
             self.holds_since = None;
             self.shut_since = None;
         }
@@ -60,6 +58,7 @@ impl GateState {
             self.shut_since.get_or_insert(now);
             self.holds_since = None;
         }
+        anew
     }
 
     /// An attempt was admitted.
@@ -77,12 +76,10 @@ impl GateState {
         }
     }
 
-    /// What the gate says at this time. A clock that was set back makes no reading fresher than it is.
-    pub(crate) fn answer(&self, gate: &Gate, now: u64) -> Answer {
-        if self
-            .settling
-            .is_some_and(|(_, until)| now < until && until - now <= gate.settle_ms)
-        {
+    /// What the gate says at this time to somebody who has waited at it since then. A clock that was set back makes no
+    /// reading fresher than it is.
+    pub(crate) fn answer(&self, gate: &Gate, now: u64, waits_since: Option<u64>) -> Answer {
+        if self.settling.is_some_and(|(_, until)| now < until && until - now <= gate.settle_ms) {
             return Answer::Wait;
         }
         let Some(reading) = self.reading else {
@@ -92,18 +89,10 @@ impl GateState {
         if age.is_none_or(|age| age >= gate.every_ms.max(1)) {
             return Answer::Measure;
         }
-        let lasted =
-            |since: Option<u64>, long: u64| since.is_some_and(|s| now.saturating_sub(s) >= long);
+        let lasted = |since: Option<u64>, long: u64| since.is_some_and(|s| now.saturating_sub(s) >= long);
         if reading.holds {
-            if lasted(self.holds_since, gate.hold_ms) || planted!(HoldIgnored) {
-                Answer::Admit
-            } else {
-                Answer::Wait
-            }
-        } else if gate
-            .max_wait_ms
-            .is_some_and(|long| lasted(self.shut_since, long))
-        {
+            if lasted(self.holds_since, gate.hold_ms) || planted!(HoldIgnored) { Answer::Admit } else { Answer::Wait }
+        } else if gate.max_wait_ms.is_some_and(|long| lasted(self.shut_since, long) && lasted(waits_since, long)) {
             Answer::Overdue
         } else {
             Answer::Wait

@@ -3,13 +3,12 @@
 
 use crate::Want;
 use crate::bug::planted;
-use crate::event::{
-    AttemptId, Event, Failure, FailureClass, Final, Found, NodeId, Outcome, Verdict,
-};
+use crate::event::{AttemptId, Event, Failure, FailureClass, Final, Found, NodeId, Outcome, Verdict};
 use crate::plan::{Backoff, OnLost, Retry, RetryClass};
 use crate::run::Run;
 use crate::state::{Flight, Kind, State};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Something that happened outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +92,7 @@ pub enum Resolution {
         keys: Vec<Box<str>>,
         /// A permutation of the positions.
         order: Vec<u32>,
-        /// Elements.
+        /// Elements, one for each key, or none at all where nobody needs them again.
         items: Vec<Value>,
     },
     /// It cannot be evaluated.
@@ -118,6 +117,10 @@ pub enum Refusal {
     /// Nobody asked for this.
     #[error("nobody waits for this answer")]
     Unasked,
+    /// The answer is not one for this step: a list for a step without `for_each`, none for one with it, or a list whose
+    /// parts do not fit together.
+    #[error("the answer does not fit the step")]
+    Unfitting,
     /// There is no such node.
     #[error("there is no such step or item")]
     Unknown,
@@ -141,17 +144,9 @@ impl Run {
             Input::Resume => Ok(vec![Event::Resumed { at: self.now }]),
             Input::Resolved { node, resolution } => self.resolved(node, resolution),
             Input::Begun(id) => self.begun_early(id),
-            Input::Ready(id) => self
-                .flying(id, &[Flight::Running])
-                .map(|()| vec![Event::Ready { id }]),
-            Input::Report {
-                id,
-                outcome,
-                started,
-            } => self.report(id, outcome, started),
-            Input::Lost(id) => self
-                .flying(id, &[Flight::Running, Flight::Serving])
-                .map(|()| vec![Event::Lost { id }]),
+            Input::Ready(id) => self.flying(id, &[Flight::Running]).map(|()| vec![Event::Ready { id }]),
+            Input::Report { id, outcome, started } => self.report(id, outcome, started),
+            Input::Lost(id) => self.flying(id, &[Flight::Running, Flight::Serving]).map(|()| vec![Event::Lost { id }]),
             Input::Reconciled { id, found } => self.reconciled(id, found),
             Input::Outputs { node, outputs } => self.handed_out(node, outputs),
             Input::Cancel if self.finished.is_some() => Err(Refusal::Ended),
@@ -160,11 +155,7 @@ impl Run {
             Input::Pause { reason } => Ok(vec![Event::Paused { reason }]),
             Input::Unpause if self.paused.is_none() => Err(Refusal::Already),
             Input::Unpause => Ok(vec![Event::Unpaused]),
-            Input::Mark {
-                node,
-                verdict,
-                because,
-            } => self.marked(node, verdict, because),
+            Input::Mark { node, verdict, because } => self.marked(node, verdict, because),
         }
     }
 
@@ -184,62 +175,51 @@ impl Run {
         if self.want(id) != Some(Want::Resolve) {
             return Err(Refusal::Unasked);
         }
-        let settled = |state, reason| Event::Settled {
-            node: id,
-            state,
-            reason: Some(reason),
-            outputs: None,
-        };
+        if !self.fits_step(id, &resolution) {
+            return Err(Refusal::Unfitting);
+        }
+        let settled = |state, reason| Event::Settled { node: id, state, reason: Some(reason), outputs: None };
         Ok(vec![match resolution {
-            Resolution::Run { values } => Event::Resolved {
-                node: id,
-                values: values.map(Box::new),
-            },
+            Resolution::Run { values } => Event::Resolved { node: id, values: values.map(Box::new) },
             Resolution::Skip { reason } => settled(Final::Skipped, reason),
-            Resolution::FanOut { keys, order, items } => Event::FannedOut {
-                node: id,
-                keys,
-                order,
-                items,
-            },
+            Resolution::FanOut { keys, order, items } => Event::FannedOut { node: id, keys, order, items },
             Resolution::Failed { reason } => settled(Final::Failed, reason),
         }])
     }
 
-    fn flying(&self, id: AttemptId, expected: &[Flight]) -> Result<(), Refusal> {
-        let node = self.nodes.get(id.node.index()).ok_or(Refusal::Unknown)?;
-        let fits = expected
-            .iter()
-            .any(|flight| node.state == State::Flying(*flight));
-        if fits && (node.attempts == id.attempt || planted!(StaleReport)) {
-            Ok(())
-        } else {
-            Err(Refusal::Stale)
+    /// A step with `for_each` is answered with a list, and only that.
+    fn fits_step(&self, id: NodeId, resolution: &Resolution) -> bool {
+        match resolution {
+            Resolution::Run { .. } => self.is_unit(id),
+            Resolution::Skip { .. } | Resolution::Failed { .. } => true,
+            Resolution::FanOut { keys, order, items } => {
+                let names: BTreeSet<_> = keys.iter().collect();
+                !self.is_unit(id)
+                    && names.len() == keys.len()
+                    && (items.is_empty() || items.len() == keys.len())
+                    && is_permutation(order, keys.len())
+            }
         }
     }
 
-    fn report(
-        &self,
-        id: AttemptId,
-        outcome: Outcome,
-        started: Option<u64>,
-    ) -> Result<Vec<Event>, Refusal> {
+    fn flying(&self, id: AttemptId, expected: &[Flight]) -> Result<(), Refusal> {
+        let node = self.nodes.get(id.node.index()).ok_or(Refusal::Unknown)?;
+        let fits = expected.iter().any(|flight| node.state == State::Flying(*flight));
+        if fits && (node.attempts == id.attempt || planted!(StaleReport)) { Ok(()) } else { Err(Refusal::Stale) }
+    }
+
+    fn report(&self, id: AttemptId, outcome: Outcome, started: Option<u64>) -> Result<Vec<Event>, Refusal> {
         self.flying(id, &[Flight::Running, Flight::Serving, Flight::Lost])?;
         let background = self.step_of(id.node).is_some_and(|step| step.background);
-        let outcome = if background {
-            self.service_outcome(id.node, outcome)
-        } else {
-            self.step_outcome(id.node, outcome)
-        };
+        let outcome =
+            if background { self.service_outcome(id.node, outcome) } else { self.step_outcome(id.node, outcome) };
         Ok(self.ended(id, outcome, started, Grace::None))
     }
 
     fn step_outcome(&self, id: NodeId, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Failed(_) if self.stopping(id) => Outcome::Cancelled,
-            Outcome::Cancelled if !self.stopping(id) => {
-                Outcome::Failed(Box::new(stopped_by_itself()))
-            }
+            Outcome::Cancelled if !self.stopping(id) => Outcome::Failed(Box::new(stopped_by_itself())),
             Outcome::Succeeded { .. } | Outcome::Failed(_) | Outcome::Cancelled => outcome,
         }
     }
@@ -257,31 +237,18 @@ impl Run {
     }
 
     /// The events of an attempt's end: it, and what follows from a failure.
-    fn ended(
-        &self,
-        id: AttemptId,
-        outcome: Outcome,
-        started: Option<u64>,
-        grace: Grace,
-    ) -> Vec<Event> {
+    fn ended(&self, id: AttemptId, outcome: Outcome, started: Option<u64>, grace: Grace) -> Vec<Event> {
         let follows = match &outcome {
             Outcome::Succeeded { .. } | Outcome::Cancelled => None,
             Outcome::Failed(failure) => Some(self.after_failure(id, failure, grace)),
         };
-        let ended = Event::Ended {
-            id,
-            outcome,
-            started,
-        };
+        let ended = Event::Ended { id, outcome, started };
         std::iter::once(ended).chain(follows).collect()
     }
 
     fn after_failure(&self, id: AttemptId, failure: &Failure, grace: Grace) -> Event {
         let node = self.node(id.node);
-        let retry = self
-            .step_of(id.node)
-            .map(|step| step.retry.clone())
-            .unwrap_or_default();
+        let retry = self.step_of(id.node).map(|step| step.retry.clone()).unwrap_or_default();
         let tries = node.tries + 1;
         let allowed = match grace {
             Grace::None => retry.attempts + u32::from(planted!(RetryOffByOne)),
@@ -290,22 +257,10 @@ impl Run {
         };
         let again = tries < allowed && (grace == Grace::Lost || may_repeat(&retry, failure));
         if !again || self.stopping(id.node) {
-            return Event::Settled {
-                node: id.node,
-                state: Final::Failed,
-                reason: None,
-                outputs: None,
-            };
+            return Event::Settled { node: id.node, state: Final::Failed, reason: None, outputs: None };
         }
-        let pause = if grace == Grace::Lost || planted!(BackoffIgnored) {
-            0
-        } else {
-            pause(&retry, id, tries)
-        };
-        Event::RetryAt {
-            node: id.node,
-            at: self.now.saturating_add(pause),
-        }
+        let pause = if grace == Grace::Lost || planted!(BackoffIgnored) { 0 } else { pause(&retry, id, tries) };
+        Event::RetryAt { node: id.node, at: self.now.saturating_add(pause) }
     }
 
     fn reconciled(&self, id: AttemptId, found: Found) -> Result<Vec<Event>, Refusal> {
@@ -313,11 +268,8 @@ impl Run {
         let step = self.step_of(id.node).ok_or(Refusal::Unknown)?;
         let gone = matches!(found, Found::NotDone) || step.background;
         if gone && (self.stopping(id.node) || self.needless(id.node)) {
-            let outcome = if self.needless(id.node) {
-                Outcome::Succeeded { outputs: None }
-            } else {
-                Outcome::Cancelled
-            };
+            let outcome =
+                if self.needless(id.node) { Outcome::Succeeded { outputs: None } } else { Outcome::Cancelled };
             return Ok(self.ended(id, outcome, None, Grace::None));
         }
         let on_lost = match found {
@@ -345,35 +297,16 @@ impl Run {
                     Some((_, look_at)) => look_at,
                     None => String::new(),
                 };
-                let failure = failure(
-                    "the attempt was lost and nobody can know its outcome".into(),
-                    Some(look_at),
-                );
+                let failure = failure("the attempt was lost and nobody can know its outcome".into(), Some(look_at));
                 let outcome = Outcome::Failed(Box::new(failure));
-                let settled = Event::Settled {
-                    node: id.node,
-                    state: Final::Failed,
-                    reason: None,
-                    outputs: None,
-                };
-                vec![
-                    Event::Ended {
-                        id,
-                        outcome,
-                        started: None,
-                    },
-                    settled,
-                ]
+                let settled = Event::Settled { node: id.node, state: Final::Failed, reason: None, outputs: None };
+                vec![Event::Ended { id, outcome, started: None }, settled]
             }
             Some((OnLost::Ask, look_at)) => vec![Event::Asked { id, look_at }],
         })
     }
 
-    fn handed_out(
-        &self,
-        id: NodeId,
-        outputs: Result<Value, String>,
-    ) -> Result<Vec<Event>, Refusal> {
+    fn handed_out(&self, id: NodeId, outputs: Result<Value, String>) -> Result<Vec<Event>, Refusal> {
         if id.index() >= self.nodes.len() {
             return Err(Refusal::Unknown);
         }
@@ -384,12 +317,7 @@ impl Run {
             Ok(outputs) => (Final::Succeeded, None, Some(Box::new(outputs))),
             Err(reason) => (Final::Failed, Some(reason.into()), None),
         };
-        Ok(vec![Event::Settled {
-            node: id,
-            state,
-            reason,
-            outputs,
-        }])
+        Ok(vec![Event::Settled { node: id, state, reason, outputs }])
     }
 
     /// It stands in a block whose `finally` has begun, among the steps that this followed.
@@ -399,10 +327,7 @@ impl Run {
             let Some(container) = self.containers.get(self.node(id).owner.index()) else {
                 return false;
             };
-            if let Kind::Block {
-                block,
-                closing: Some(_),
-            } = &container.kind
+            if let Kind::Block { block, closing: Some(_) } = &container.kind
                 && self.position(id) < self.plan.blocks[block.index()].steps.len()
             {
                 return true;
@@ -412,17 +337,8 @@ impl Run {
         false
     }
 
-    fn marked(
-        &self,
-        id: NodeId,
-        verdict: Verdict,
-        because: Box<str>,
-    ) -> Result<Vec<Event>, Refusal> {
-        let node = self
-            .nodes
-            .get(id.index())
-            .filter(|node| node.step.is_some())
-            .ok_or(Refusal::Unknown)?;
+    fn marked(&self, id: NodeId, verdict: Verdict, because: Box<str>) -> Result<Vec<Event>, Refusal> {
+        let node = self.nodes.get(id.index()).filter(|node| node.step.is_some()).ok_or(Refusal::Unknown)?;
         // A service may wait for a person while its block's `finally` runs or has run; nobody else can let the block end.
         let asked = node.state == State::Asked;
         if self.finished.is_none() && !asked && self.is_behind(id) {
@@ -436,13 +352,19 @@ impl Run {
             | State::Backoff(_)
             | State::Queued
             | State::Asked
-            | State::Done(Final::Failed | Final::Cancelled) => Ok(vec![Event::Marked {
-                node: id,
-                verdict,
-                because,
-            }]),
+            | State::Done(Final::Failed | Final::Cancelled) => Ok(vec![Event::Marked { node: id, verdict, because }]),
         }
     }
+}
+
+/// Each position below `count` once.
+fn is_permutation(order: &[u32], count: usize) -> bool {
+    let mut seen = vec![false; count];
+    order.len() == count
+        && order.iter().all(|position| {
+            let place = seen.get_mut(*position as usize);
+            place.is_some_and(|seen| !std::mem::replace(seen, true))
+        })
 }
 
 /// Whether an end grants one more attempt.
@@ -486,11 +408,7 @@ fn may_repeat(retry: &Retry, failure: &Failure) -> bool {
     if retry.not_on.iter().any(is) {
         return false;
     }
-    if retry.on.is_empty() {
-        failure.class == FailureClass::Transient
-    } else {
-        retry.on.iter().any(is)
-    }
+    if retry.on.is_empty() { failure.class == FailureClass::Transient } else { retry.on.iter().any(is) }
 }
 
 /// The pause before the next attempt. The spread is drawn from the attempt itself: no randomness, the same after a replay.
@@ -499,10 +417,7 @@ fn pause(retry: &Retry, id: AttemptId, tries: u32) -> u64 {
         Backoff::Fixed => 0,
         Backoff::Exponential => tries.saturating_sub(1).min(32),
     };
-    let pause = retry
-        .delay_ms
-        .saturating_mul(1 << doubled)
-        .min(retry.max_delay_ms.max(retry.delay_ms));
+    let pause = retry.delay_ms.saturating_mul(1 << doubled).min(retry.max_delay_ms.max(retry.delay_ms));
     let seed = u64::from(id.node.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(id.attempt);
     let drawn = (seed ^ (seed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40;
     let spread = pause.saturating_mul(u64::from(retry.jitter_percent.min(100))) / 100;

@@ -230,7 +230,8 @@ pub struct Gate {
     pub hold_ms: u64,
     /// How often it is measured while somebody waits.
     pub every_ms: u64,
-    /// The longest wait of one attempt; none: as long as it takes.
+    /// The longest wait of one attempt, from when nothing but the shut gate held it back (items of one `for_each` count
+    /// as one: from the first of them); none: as long as it takes.
     pub max_wait_ms: Option<u64>,
     /// What happens after the longest wait.
     pub otherwise: Otherwise,

@@ -40,11 +40,7 @@ impl Run {
                     node.state = State::Flying(Flight::Running);
                 }
             }
-            let chance = if run.cancels > 0 {
-                Chance::None
-            } else {
-                Chance::New
-            };
+            let chance = if run.cancels > 0 { Chance::None } else { Chance::New };
             run.revive(NodeId::RUN, chance);
         });
         self.settle_gates_after_flights();
@@ -71,9 +67,7 @@ impl Run {
                 Verdict::Done => State::Done(Final::Succeeded),
                 Verdict::Skip => State::Done(Final::Skipped),
                 // What waits for its needs, goes on waiting; what had ended is opened again at once.
-                Verdict::Redo if node.opened.is_some() && node.state != State::Pending => {
-                    State::Done(Final::Failed)
-                }
+                Verdict::Redo if node.opened.is_some() && node.state != State::Pending => State::Done(Final::Failed),
                 Verdict::Redo => State::Pending,
             };
             if verdict == Verdict::Redo {
@@ -108,11 +102,7 @@ impl Run {
                 State::Done(Final::Failed | Final::Cancelled) => chance == Chance::New,
                 State::Ready | State::Backoff(_) | State::Queued => true,
                 State::Judged => !planted!(JudgedLeft),
-                State::Pending
-                | State::Flying(_)
-                | State::Asked
-                | State::Open
-                | State::Done(Final::Skipped) => false,
+                State::Pending | State::Flying(_) | State::Asked | State::Open | State::Done(Final::Skipped) => false,
                 State::Done(Final::Succeeded) => planted!(DoneRunsAgain),
             };
             if again {
@@ -144,28 +134,14 @@ impl Run {
         let Some(container) = self.containers.get(node.owner.index()) else {
             return State::Open;
         };
-        let limited = matches!(
-            container.kind,
-            Kind::Fan {
-                max_parallel: Some(_),
-                ..
-            }
-        );
+        let limited = matches!(container.kind, Kind::Fan { max_parallel: Some(_), .. });
         let open = self.node(container.owner).state == State::Open;
-        if open && (!limited || node.flags.turn) {
-            State::Open
-        } else {
-            State::Pending
-        }
+        if open && (!limited || node.flags.turn) { State::Open } else { State::Pending }
     }
 
     fn revive_inside(&mut self, id: ContainerId, chance: Chance) {
         let (main, all) = self.parts(id);
-        let chance = if chance == Chance::New && self.finishes_first(id) {
-            Chance::None
-        } else {
-            chance
-        };
+        let chance = if chance == Chance::New && self.finishes_first(id) { Chance::None } else { chance };
         if chance == Chance::New {
             self.begin_again(id);
         }
@@ -188,19 +164,11 @@ impl Run {
     /// Its steps are not all done, but its `finally` is in flight: that ends first, and the next resume does the rest.
     fn finishes_first(&self, id: ContainerId) -> bool {
         let (main, all) = self.parts(id);
-        self.is_closing(id)
-            && !self.main_done(id)
-            && (main.end..all.end).any(|node| self.flies(NodeId(node)))
+        self.is_closing(id) && !self.main_done(id) && (main.end..all.end).any(|node| self.flies(NodeId(node)))
     }
 
     fn is_closing(&self, id: ContainerId) -> bool {
-        matches!(
-            self.container(id).kind,
-            Kind::Block {
-                closing: Some(_),
-                ..
-            }
-        )
+        matches!(self.container(id).kind, Kind::Block { closing: Some(_), .. })
     }
 
     pub(crate) fn main_done(&self, id: ContainerId) -> bool {
@@ -289,6 +257,7 @@ impl Run {
         self.backoff.clear();
         self.due.clear();
         self.flying.clear();
+        self.asked.clear();
         for id in self.all() {
             self.clear_derived(id);
         }
@@ -303,13 +272,10 @@ impl Run {
                 State::Backoff(at) => {
                     self.backoff.insert((at, id));
                 }
-                State::Pending
-                | State::Ready
-                | State::Queued
-                | State::Asked
-                | State::Judged
-                | State::Open
-                | State::Done(_) => {}
+                State::Asked => {
+                    self.asked.insert(id);
+                }
+                State::Pending | State::Ready | State::Queued | State::Judged | State::Open | State::Done(_) => {}
             }
         }
         for id in lanes.queued() {
@@ -325,16 +291,14 @@ impl Run {
             self.offer(ContainerId(id));
             self.look_at_container(ContainerId(id));
         }
-        self.withdraw_idle();
+        self.withdraw_idle(ContainerId(0));
         self.unqueue_early();
+        self.lanes.keep_waits(&lanes);
     }
 
     fn clear_derived(&mut self, id: NodeId) {
         let node = &mut self.nodes[id.index()];
-        let needs = node
-            .step
-            .filter(|_| node.item.is_none())
-            .map(|step| self.plan.steps[step.index()].needs.len());
+        let needs = node.step.filter(|_| node.item.is_none()).map(|step| self.plan.steps[step.index()].needs.len());
         node.missing = needs.unwrap_or(0) as u32;
         let flags = node.flags;
         let ended = matches!(node.state, State::Done(_));
@@ -352,18 +316,22 @@ impl Run {
     }
 
     fn count_all(&mut self) {
-        for id in 0..self.containers.len() {
+        // What is inside was opened later: the innermost come first.
+        for id in (0..self.containers.len()).rev() {
             let container = &self.containers[id];
             let mut tally = Tally::default();
             let mut having_turn = 0;
+            let mut started = 0;
             for node in (container.first.0..container.first.0 + container.count).map(NodeId) {
                 if self.counts(node, &container.kind) {
                     tally.add(self.node(node).share(self.allowed(node)));
                 }
                 having_turn += u32::from(self.node(node).flags.turn);
+                started += u32::from(self.has_begun(self.node(node)));
             }
             let container = &mut self.containers[id];
             container.tally = tally;
+            container.started = started;
             if let Kind::Fan { cursor, turns, .. } = &mut container.kind {
                 *cursor = 0;
                 *turns = having_turn;

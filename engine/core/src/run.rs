@@ -6,7 +6,7 @@ use crate::bug::planted;
 use crate::desired::Want;
 use crate::event::{AttemptId, Final, NodeId, RunState, UnitState};
 use crate::gate::GateState;
-use crate::lanes::{LaneId, Lanes};
+use crate::lanes::{LaneId, Lanes, Place};
 use crate::plan::{Body, NeedKind, Plan, Step, StepId};
 use crate::state::{Container, ContainerId, Flags, Flight, Kind, Node, State, Tally};
 use std::collections::{BTreeSet, VecDeque};
@@ -30,6 +30,8 @@ pub struct Run {
     pub(crate) due: BTreeSet<NodeId>,
     /// Nodes with an attempt in flight.
     pub(crate) flying: BTreeSet<NodeId>,
+    /// Nodes that wait for a person.
+    pub(crate) asked: BTreeSet<NodeId>,
     /// Nodes whose want has changed since they were last taken.
     pub(crate) changed: BTreeSet<NodeId>,
     /// How often somebody asked to cancel.
@@ -85,6 +87,7 @@ impl Run {
             backoff: BTreeSet::new(),
             due: BTreeSet::new(),
             flying: BTreeSet::new(),
+            asked: BTreeSet::new(),
             changed: BTreeSet::new(),
             cancels: 0,
             paused: None,
@@ -105,16 +108,13 @@ impl Run {
     }
 
     pub(crate) fn step_of(&self, id: NodeId) -> Option<&Step> {
-        self.node(id)
-            .step
-            .map(|step| &self.plan.steps[step.index()])
+        self.node(id).step.map(|step| &self.plan.steps[step.index()])
     }
 
     /// A node that attempts are made of: a step without `for_each`, or an item.
     pub(crate) fn is_unit(&self, id: NodeId) -> bool {
         let node = self.node(id);
-        self.step_of(id)
-            .is_some_and(|step| node.item.is_some() || step.fan_out.is_none())
+        self.step_of(id).is_some_and(|step| node.item.is_some() || step.fan_out.is_none())
     }
 
     /// A unit whose attempts are a step type's; the other units open a block.
@@ -123,22 +123,15 @@ impl Run {
     }
 
     pub(crate) fn allowed(&self, id: NodeId) -> bool {
-        self.step_of(id)
-            .is_some_and(|step| step.allow_failure && self.node(id).item.is_none())
+        self.step_of(id).is_some_and(|step| step.allow_failure && self.node(id).item.is_none())
             && !planted!(AllowedFails)
     }
 
     /// Adds nodes to a new container.
-    pub(crate) fn open(
-        &mut self,
-        owner: NodeId,
-        kind: Kind,
-        nodes: impl Iterator<Item = Node>,
-    ) -> ContainerId {
+    pub(crate) fn open(&mut self, owner: NodeId, kind: Kind, nodes: impl Iterator<Item = Node>) -> ContainerId {
         let id = ContainerId(self.containers.len() as u32);
         let first = NodeId(self.nodes.len() as u32);
-        self.nodes
-            .extend(nodes.map(|node| Node { owner: id, ..node }));
+        self.nodes.extend(nodes.map(|node| Node { owner: id, ..node }));
         let count = self.nodes.len() as u32 - first.0;
         let mut tally = Tally::default();
         for node in first.0..first.0 + count {
@@ -147,13 +140,7 @@ impl Run {
                 tally.add(self.node(node).share(self.allowed(node)));
             }
         }
-        self.containers.push(Container {
-            owner,
-            first,
-            count,
-            kind,
-            tally,
-        });
+        self.containers.push(Container { owner, first, count, kind, tally, started: 0 });
         self.nodes[owner.index()].opened = Some(id);
         id
     }
@@ -169,9 +156,7 @@ impl Run {
     }
 
     pub(crate) fn position(&self, id: NodeId) -> usize {
-        self.node(id)
-            .step
-            .map_or(0, |step| self.positions[step.index()] as usize)
+        self.node(id).step.map_or(0, |step| self.positions[step.index()] as usize)
     }
 
     /// The node of a sibling step.
@@ -190,11 +175,11 @@ impl Run {
         let want = self.want(id);
         change(&mut self.nodes[id.index()]);
         let after = self.node(id).clone();
+        self.count_started(&before, &after);
         // Only these states put a node into queues that more than the state decides on.
-        let same =
-            before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
+        let same = before.state == after.state && !matches!(after.state, State::Pending | State::Ready);
         if !same {
-            self.leave(id, &before);
+            self.leave(id, &before, &after);
             self.enter(id);
         }
         self.count(id, &before, &after);
@@ -202,10 +187,7 @@ impl Run {
             self.changed.insert(id);
         }
         let down = !matches!(after.state, State::Flying(Flight::Serving) | State::Done(_));
-        if before.state == State::Flying(Flight::Serving)
-            && after.flags.told
-            && down
-            && !planted!(ServiceGoneUnnoticed)
+        if before.state == State::Flying(Flight::Serving) && after.flags.told && down && !planted!(ServiceGoneUnnoticed)
         {
             self.take_back(id);
         }
@@ -232,11 +214,7 @@ impl Run {
         let (owner, step) = (node.owner, node.step);
         self.nodes[id.index()].flags.told = false;
         let dependents = Arc::clone(&self.dependents);
-        for (dependent, _) in step
-            .and_then(|step| dependents.get(step.index()))
-            .into_iter()
-            .flatten()
-        {
+        for (dependent, _) in step.and_then(|step| dependents.get(step.index())).into_iter().flatten() {
             let dependent = self.sibling(owner, *dependent);
             self.change(dependent, |node| {
                 node.missing += 1;
@@ -262,12 +240,29 @@ impl Run {
         tally.add(after.share(allowed));
     }
 
+    /// Counts what has begun in the container of a node, and in those around it as far as that makes a difference.
+    fn count_started(&mut self, before: &Node, after: &Node) {
+        let mut change = (self.has_begun(before), self.has_begun(after));
+        let mut owner = after.owner;
+        while change.0 != change.1
+            && let Some(container) = self.containers.get(owner.index())
+        {
+            let around = container.owner;
+            let had_begun = self.has_begun(self.node(around));
+            let started = &mut self.containers[owner.index()].started;
+            *started = if change.1 { *started + 1 } else { started.saturating_sub(1) };
+            change = (had_begun, self.has_begun(self.node(around)));
+            owner = self.node(around).owner;
+        }
+    }
+
     /// Takes a node out of the queues that its state put it in.
-    fn leave(&mut self, id: NodeId, before: &Node) {
+    fn leave(&mut self, id: NodeId, before: &Node, after: &Node) {
         match before.state {
             State::Ready => {
                 let lane = self.lane(id);
-                self.lanes.withdraw(lane, before.rank, id);
+                let comes_back = after.state == State::Ready;
+                self.lanes.withdraw(lane, place(id, before), comes_back);
             }
             State::Backoff(at) => {
                 self.backoff.remove(&(at, id));
@@ -283,7 +278,10 @@ impl Run {
                 }
                 self.flying.remove(&id);
             }
-            State::Pending | State::Asked | State::Judged | State::Open | State::Done(_) => {}
+            State::Asked => {
+                self.asked.remove(&id);
+            }
+            State::Pending | State::Judged | State::Open | State::Done(_) => {}
         }
         self.due.remove(&id);
     }
@@ -294,7 +292,7 @@ impl Run {
         match node.state {
             State::Ready if !self.idles(id) => {
                 let lane = self.lane(id);
-                self.lanes.offer(lane, node.rank, id);
+                self.lanes.offer(lane, place(id, &node));
             }
             State::Backoff(at) => {
                 self.backoff.insert((at, id));
@@ -311,27 +309,20 @@ impl Run {
             State::Pending if self.opens(id) => {
                 self.due.insert(id);
             }
-            State::Ready
-            | State::Pending
-            | State::Asked
-            | State::Judged
-            | State::Open
-            | State::Done(_) => {}
+            State::Asked => {
+                self.asked.insert(id);
+            }
+            State::Ready | State::Pending | State::Judged | State::Open | State::Done(_) => {}
         }
     }
 
     pub(crate) fn lane(&mut self, id: NodeId) -> LaneId {
         let node = &self.nodes[id.index()];
-        let step = node
-            .step
-            .expect("only units, which have a step, stand in lanes");
-        let limit = node
-            .item
-            .and(self.containers.get(node.owner.index()))
-            .and_then(|fan| match fan.kind {
-                Kind::Fan { max_parallel, .. } => max_parallel.map(|limit| (node.owner, limit)),
-                Kind::Block { .. } => None,
-            });
+        let step = node.step.expect("only units, which have a step, stand in lanes");
+        let limit = node.item.and(self.containers.get(node.owner.index())).and_then(|fan| match fan.kind {
+            Kind::Fan { max_parallel, .. } => max_parallel.map(|limit| (node.owner, limit)),
+            Kind::Block { .. } => None,
+        });
         self.lanes.lane_of(&self.plan, step, limit)
     }
 
@@ -358,8 +349,7 @@ impl Run {
         let node = self.node(ended);
         let failed = node.is_blocked()
             || planted!(SkipIsFailure) && node.state == State::Done(Final::Skipped)
-            || matches!(node.state, State::Done(Final::Failed | Final::Cancelled))
-                && !self.allowed(ended);
+            || matches!(node.state, State::Done(Final::Failed | Final::Cancelled)) && !self.allowed(ended);
         let without_output = node.state != State::Done(Final::Succeeded);
         let serving = node.state == State::Flying(Flight::Serving);
         match kind {
@@ -392,10 +382,7 @@ impl Run {
     /// Moves a pending unit that nothing holds back but gates and pools into its lane.
     pub(crate) fn activate(&mut self, id: NodeId) {
         let node = self.node(id);
-        let idle = node.state == State::Pending
-            && node.missing == 0
-            && !node.flags.blocked
-            && !node.flags.starved;
+        let idle = node.state == State::Pending && node.missing == 0 && !node.flags.blocked && !node.flags.starved;
         if idle && self.begun(id) && !self.needs_resolving(id) && self.is_leaf(id) {
             self.set(id, State::Ready);
         }
@@ -433,11 +420,7 @@ impl Run {
             return;
         }
         for lane in self.lanes.waiting_lanes() {
-            while self
-                .lanes
-                .free(&self.plan, lane)
-                .is_none_or(|free| free > 0)
-            {
+            while self.lanes.free(&self.plan, lane).is_none_or(|free| free > 0) {
                 let candidates = &self.lanes.get(lane).queued;
                 let Some(next) = candidates.front().copied() else {
                     break;
@@ -449,10 +432,7 @@ impl Run {
 
     /// The attempt that a node's number stands for now.
     pub(crate) fn current(&self, id: NodeId) -> AttemptId {
-        AttemptId {
-            node: id,
-            attempt: self.node(id).attempts,
-        }
+        AttemptId { node: id, attempt: self.node(id).attempts }
     }
 
     /// What should be in flight for a node.
@@ -466,4 +446,8 @@ impl Run {
     pub fn seen(&self, id: NodeId) -> UnitState {
         self.node(id).seen()
     }
+}
+
+fn place(id: NodeId, node: &Node) -> Place {
+    Place { rank: node.rank, node: id, step: node.step.expect("only units, which have a step, stand in lanes") }
 }

@@ -4,7 +4,7 @@
 use crate::bug::planted;
 use crate::event::{NodeId, RunState, UnitState};
 use crate::run::Run;
-use crate::state::{Container, ContainerId, Kind, State};
+use crate::state::{Container, ContainerId, Kind, Node, State};
 
 impl Run {
     /// A pending node that is to be opened or skipped without anybody's answer.
@@ -58,23 +58,19 @@ impl Run {
                 return false;
             };
             if node.item.is_some() && container.kind.too_many(container.tally.failed, container.count) {
-                return !self.has_begun(id);
+                return !self.has_begun(node);
             }
             id = container.owner;
         }
     }
 
     /// An attempt of it, or inside it, has started.
-    fn has_begun(&self, id: NodeId) -> bool {
-        let node = self.node(id);
+    pub(crate) fn has_begun(&self, node: &Node) -> bool {
         match node.opened {
             None => node.has_begun(),
             // What a resume gave a new chance waits for its turn like the others.
             Some(_) if node.state == State::Pending => false,
-            Some(container) => {
-                let container = self.container(container);
-                (container.first.0..container.first.0 + container.count).any(|n| self.has_begun(NodeId(n)))
-            }
+            Some(container) => self.container(container).started > 0,
         }
     }
 

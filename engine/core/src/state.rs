@@ -108,6 +108,8 @@ pub struct Container {
     pub(crate) kind: Kind,
     /// Tallies of its nodes.
     pub(crate) tally: Tally,
+    /// Nodes of it that have begun, or inside which something has.
+    pub(crate) started: u32,
 }
 
 /// What a container is.

@@ -24,7 +24,7 @@ impl Run {
             self.end_turn(fan);
         }
         if is_item && !held_before && held(self) {
-            self.withdraw_idle();
+            self.withdraw_idle(fan);
         }
     }
 
@@ -71,7 +71,7 @@ impl Run {
         self.changed.extend(handing_out);
         self.cancels += 1;
         if !planted!(CancelForgetsQueues) {
-            self.withdraw_idle();
+            self.withdraw_idle(ContainerId(0));
         }
         self.changed.extend(self.flying.iter().copied());
         for id in 0..self.containers.len() as u32 {
@@ -79,30 +79,40 @@ impl Run {
         }
     }
 
-    /// Takes out of the queues what must not start any more. Rare, so it may look at everything.
-    pub(crate) fn withdraw_idle(&mut self) {
-        for id in (0..self.nodes.len() as u32).map(NodeId) {
-            let node = self.node(id);
-            // An item that was opened, but in which nothing has started, waits again.
-            let untouched = node.item.is_some() && node.state == State::Open;
-            if !(node.waits() || untouched && self.is_unit(id)) || !self.idles(id) {
-                continue;
+    /// Takes out of the queues what must not start any more, in a container and all inside it. Rare, so it may look at
+    /// all of that; each fan-out does it once for itself.
+    pub(crate) fn withdraw_idle(&mut self, within: ContainerId) {
+        let mut containers = vec![within];
+        while let Some(container) = containers.pop().and_then(|id| self.containers.get(id.index())) {
+            let (first, count) = (container.first.0, container.count);
+            for id in (first..first + count).map(NodeId) {
+                self.withdraw_if_idle(id);
+                containers.extend(self.node(id).opened);
             }
-            if untouched && self.stopping(id) {
-                continue;
-            }
-            if self.needs_resolving(id) {
-                self.changed.insert(id);
-            }
-            self.change(id, |node| {
-                if node.state == State::Queued {
-                    node.unorder();
-                    node.state = State::Ready;
-                }
-                if untouched {
-                    node.state = State::Pending;
-                }
-            });
         }
+    }
+
+    fn withdraw_if_idle(&mut self, id: NodeId) {
+        let node = self.node(id);
+        // An item that was opened, but in which nothing has started, waits again.
+        let untouched = node.item.is_some() && node.state == State::Open;
+        if !(node.waits() || untouched && self.is_unit(id)) || !self.idles(id) {
+            return;
+        }
+        if untouched && self.stopping(id) {
+            return;
+        }
+        if self.needs_resolving(id) {
+            self.changed.insert(id);
+        }
+        self.change(id, |node| {
+            if node.state == State::Queued {
+                node.unorder();
+                node.state = State::Ready;
+            }
+            if untouched {
+                node.state = State::Pending;
+            }
+        });
     }
 }

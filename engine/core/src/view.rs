@@ -6,7 +6,7 @@ use crate::event::{AttemptId, NodeId, UnitState};
 use crate::gate::Answer;
 use crate::plan::{GateId, PoolId, StepId};
 use crate::run::Run;
-use crate::state::{Kind, State};
+use crate::state::Kind;
 
 /// What there is to know of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,7 @@ impl Run {
     #[must_use]
     pub fn parent(&self, id: NodeId) -> NodeId {
         let owner = self.nodes.get(id.index()).map(|node| node.owner);
-        owner
-            .and_then(|owner| self.containers.get(owner.index()))
-            .map_or(NodeId::RUN, |container| container.owner)
+        owner.and_then(|owner| self.containers.get(owner.index())).map_or(NodeId::RUN, |container| container.owner)
     }
 
     /// The key of an item.
@@ -107,11 +105,7 @@ impl Run {
         while id != NodeId::RUN {
             match self.key(id) {
                 Some(key) => parts.push(address::encode(key)),
-                None => parts.push(
-                    self.step_of(id)
-                        .map(|step| step.name.to_string())
-                        .unwrap_or_default(),
-                ),
+                None => parts.push(self.step_of(id).map(|step| step.name.to_string()).unwrap_or_default()),
             }
             id = self.parent(id);
         }
@@ -125,13 +119,10 @@ impl Run {
         let mut id = NodeId::RUN;
         for part in address.split('/') {
             let key = address::decode(part)?;
-            id = self
-                .children(id)
-                .into_iter()
-                .find(|child| match self.key(*child) {
-                    Some(other) => other == key,
-                    None => self.step_of(*child).is_some_and(|step| *step.name == *part),
-                })?;
+            id = self.children(id).into_iter().find(|child| match self.key(*child) {
+                Some(other) => other == key,
+                None => self.step_of(*child).is_some_and(|step| *step.name == *part),
+            })?;
         }
         Some(id)
     }
@@ -139,14 +130,8 @@ impl Run {
     /// The steps of its block or the items of its fan-out, in order.
     #[must_use]
     pub fn children(&self, id: NodeId) -> Vec<NodeId> {
-        let container = self
-            .nodes
-            .get(id.index())
-            .and_then(|node| node.opened)
-            .map(|c| self.container(c));
-        container
-            .map(|c| (c.first.0..c.first.0 + c.count).map(NodeId).collect())
-            .unwrap_or_default()
+        let container = self.nodes.get(id.index()).and_then(|node| node.opened).map(|c| self.container(c));
+        container.map(|c| (c.first.0..c.first.0 + c.count).map(NodeId).collect()).unwrap_or_default()
     }
 
     /// How its items or inner steps stand.
@@ -154,11 +139,7 @@ impl Run {
     pub fn items(&self, id: NodeId) -> Option<Items> {
         let container = self.container(self.nodes.get(id.index())?.opened?);
         let fan = matches!(container.kind, Kind::Fan { .. });
-        Some(Items {
-            total: container.count,
-            seen: container.tally.seen,
-            fan,
-        })
+        Some(Items { total: container.count, seen: container.tally.seen, fan })
     }
 
     /// Failures of this budget, so that a message can say which try of how many failed.
@@ -197,36 +178,18 @@ impl Run {
     #[must_use]
     pub fn holds(&self) -> Vec<(NodeId, u32, Hold)> {
         let mut holds = Vec::new();
-        let lanes = self
-            .lanes
-            .open
-            .iter()
-            .chain(self.lanes.waiting.difference(&self.lanes.open));
+        let lanes = self.lanes.open.iter().chain(self.lanes.waiting.difference(&self.lanes.open));
         for id in lanes {
             let lane = self.lanes.get(*id);
-            let first = lane
-                .queued
-                .front()
-                .copied()
-                .or_else(|| lane.ready.first().map(|(_, node)| *node));
+            let first = lane.queued.front().copied().or_else(|| lane.ready.first().map(|(_, node)| *node));
             let count = lane.queued.len() + lane.ready.len();
             if let Some(first) = first {
                 holds.extend(self.hold(lane).map(|hold| (first, count as u32, hold)));
             }
         }
-        holds.extend(
-            self.backoff
-                .iter()
-                .take(64)
-                .map(|(at, id)| (*id, 1, Hold::Until(*at))),
-        );
-        let asked = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(_, node)| node.state == State::Asked)
-            .take(64);
-        holds.extend(asked.map(|(id, _)| (NodeId(id as u32), 1, Hold::Person)));
+        holds.extend(self.backoff.iter().take(64).map(|(at, id)| (*id, 1, Hold::Until(*at))));
+        let asked = self.asked.iter().take(64);
+        holds.extend(asked.map(|id| (*id, 1, Hold::Person)));
         holds
     }
 
@@ -234,16 +197,17 @@ impl Run {
         if self.paused.is_some() || self.draining {
             return Some(Hold::Paused);
         }
-        let full = lane.pools.iter().find(|(pool, units)| {
-            self.lanes.used[pool.index()] + units > self.plan.pools[pool.index()].size
-        });
+        let full = lane
+            .pools
+            .iter()
+            .find(|(pool, units)| self.lanes.used[pool.index()] + units > self.plan.pools[pool.index()].size);
         if let Some((pool, _)) = full {
             return Some(Hold::Pool(*pool));
         }
         if let Some((_, limit)) = lane.limit.filter(|(_, limit)| lane.taken >= *limit) {
             return Some(Hold::Parallel(limit));
         }
-        let answer = |gate: &GateId| self.gates[gate.index()].answer(&self.plan.gates[gate.index()], self.now);
+        let answer = |gate: &GateId| self.gates[gate.index()].answer(&self.plan.gates[gate.index()], self.now, None);
         let shut = lane.gates.iter().find(|gate| matches!(answer(gate), Answer::Wait | Answer::Overdue));
         let unknown = || lane.gates.iter().find(|gate| answer(gate) == Answer::Measure);
         shut.or_else(unknown).map(|gate| Hold::Gate(*gate))
@@ -253,9 +217,6 @@ impl Run {
     #[must_use]
     pub fn pool(&self, id: PoolId) -> (u32, u32) {
         let used = self.lanes.used.get(id.index()).copied().unwrap_or(0);
-        (
-            used,
-            self.plan.pools.get(id.index()).map_or(0, |pool| pool.size),
-        )
+        (used, self.plan.pools.get(id.index()).map_or(0, |pool| pool.size))
     }
 }

@@ -1,13 +1,9 @@
 //! The rules of a run, one by one: a plan of a few lines, a few inputs, the decisions that follow.
 #![expect(clippy::disallowed_methods, reason = "a test may read the clock and its fixtures; the core may not")]
 
-use flowrun_core::plan::{
-    Block, Body, FanOut, Need, NeedKind, OnLost, Plan, Pool, PoolId, Retry, Step, StepId,
-};
+use flowrun_core::plan::{Block, Body, FanOut, Need, NeedKind, OnLost, Plan, Pool, PoolId, Retry, Step, StepId};
 use flowrun_core::replan::{Kept, carry_over};
-use flowrun_core::{
-    AttemptId, Event, Found, Input, NodeId, Outcome, Resolution, Run, RunState, UnitState, Want,
-};
+use flowrun_core::{AttemptId, Event, Found, Input, NodeId, Outcome, Resolution, Run, RunState, UnitState, Want};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,26 +28,15 @@ fn step(name: &str) -> Step {
 fn plan(steps: Vec<Step>) -> Plan {
     let all = (0..steps.len() as u32).map(StepId).collect();
     Plan {
-        blocks: vec![Block {
-            steps: all,
-            finally: Vec::new(),
-        }],
+        blocks: vec![Block { steps: all, finally: Vec::new() }],
         steps,
-        pools: vec![Pool {
-            name: "pool".into(),
-            size: 4,
-        }],
+        pools: vec![Pool { name: "pool".into(), size: 4 }],
         gates: Vec::new(),
     }
 }
 
 fn fan(name: &str) -> Step {
-    Step {
-        fan_out: Some(FanOut::default()),
-        resolve: true,
-        pools: vec![(PoolId(0), 1)],
-        ..step(name)
-    }
+    Step { fan_out: Some(FanOut::default()), resolve: true, pools: vec![(PoolId(0), 1)], ..step(name) }
 }
 
 /// Takes an input and decides until there is nothing to decide; gives the events.
@@ -76,30 +61,13 @@ fn started(plan: Plan) -> (Run, Vec<Event>) {
 
 fn list(run: &mut Run, node: NodeId, items: u32, order: Vec<u32>) -> Vec<Event> {
     let keys = (0..items).map(|n| format!("item{n}").into()).collect();
-    take(
-        run,
-        Input::Resolved {
-            node,
-            resolution: Resolution::FanOut {
-                keys,
-                order,
-                items: Vec::new(),
-            },
-        },
-    )
+    take(run, Input::Resolved { node, resolution: Resolution::FanOut { keys, order, items: Vec::new() } })
 }
 
 fn done(run: &mut Run, id: AttemptId) -> Vec<Event> {
     let outcome = Outcome::Succeeded { outputs: None };
     let started = None;
-    take(
-        run,
-        Input::Report {
-            id,
-            outcome,
-            started,
-        },
-    )
+    take(run, Input::Report { id, outcome, started })
 }
 
 /// The first attempt in flight.
@@ -127,10 +95,7 @@ fn as_many_items_run_as_the_pool_has_units_and_some_are_ordered_ahead() {
     assert_eq!(ahead.len(), 4);
     let first = flying(&run).expect("four are in flight");
     let events = done(&mut run, first);
-    assert!(
-        run.in_flight().any(|id| id == ahead[0]),
-        "the slot goes to the first ordered ahead"
-    );
+    assert!(run.in_flight().any(|id| id == ahead[0]), "the slot goes to the first ordered ahead");
     let orders = events.iter().filter(|e| matches!(e, Event::Ordered { .. }));
     assert_eq!(orders.count(), 1, "one more is ordered ahead");
 }
@@ -146,23 +111,16 @@ fn the_largest_item_starts_first() {
 
 #[test]
 fn a_lost_attempt_that_nobody_can_judge_follows_on_lost() {
-    for (on_lost, seen) in [
-        (OnLost::Rerun, UnitState::Running),
-        (OnLost::Fail, UnitState::Failed),
-        (OnLost::Ask, UnitState::Lost),
-    ] {
-        let (mut run, _) = started(plan(vec![Step {
-            on_lost,
-            ..step("load")
-        }]));
+    for (on_lost, seen) in
+        [(OnLost::Rerun, UnitState::Running), (OnLost::Fail, UnitState::Failed), (OnLost::Ask, UnitState::Lost)]
+    {
+        let (mut run, _) = started(plan(vec![Step { on_lost, ..step("load") }]));
         let id = flying(&run).expect("it runs");
         take(&mut run, Input::Lost(id));
         assert_eq!(run.want(id.node), Some(Want::Reconcile(id)));
         let look_at = "the server".into();
         let found = Found::Unknown { look_at };
-        let mut events = run
-            .handle(Input::Reconciled { id, found })
-            .expect("asked for");
+        let mut events = run.handle(Input::Reconciled { id, found }).expect("asked for");
         while !events.is_empty() {
             events.iter().for_each(|event| run.evolve(event));
             run.tell_time(u64::MAX / 2);
@@ -204,30 +162,18 @@ fn ten_times_the_items_take_about_ten_times_as_long() {
     let (large, nodes, journal, plan) = drive(130_000);
     assert_eq!(nodes, 130_002);
     let ratio = large.as_secs_f64() / small.as_secs_f64();
-    assert!(
-        ratio < 40.0,
-        "130,000 items took {ratio} times as long as 13,000"
-    );
+    assert!(ratio < 40.0, "130,000 items took {ratio} times as long as 13,000");
     let begin = Instant::now();
     let run = Run::replay(plan, &journal);
     let each = begin.elapsed().as_nanos() / journal.len() as u128;
     assert_eq!(run.state(), RunState::Succeeded);
-    println!(
-        "{} events, {each} ns each at replay, driven in {large:?}",
-        journal.len()
-    );
+    println!("{} events, {each} ns each at replay, driven in {large:?}", journal.len());
 }
 
 #[test]
 fn a_chain_of_ten_thousand_steps_needs_no_deep_stack() {
     let steps = (0..10_000).map(|n| Step {
-        needs: (n > 0)
-            .then(|| Need {
-                step: StepId(n - 1),
-                kind: NeedKind::Success,
-            })
-            .into_iter()
-            .collect(),
+        needs: (n > 0).then(|| Need { step: StepId(n - 1), kind: NeedKind::Success }).into_iter().collect(),
         ..step(&format!("s{n}"))
     });
     let plan = plan(steps.collect());
@@ -242,14 +188,7 @@ fn a_chain_of_ten_thousand_steps_needs_no_deep_stack() {
             message: "it failed".into(),
             hint: None,
         };
-        take(
-            &mut run,
-            Input::Report {
-                id: first,
-                outcome: Outcome::Failed(Box::new(failure)),
-                started: None,
-            },
-        );
+        take(&mut run, Input::Report { id: first, outcome: Outcome::Failed(Box::new(failure)), started: None });
         assert_eq!(run.state(), RunState::Failed);
         take(&mut run, Input::Resume);
         while let Some(id) = flying(&run) {
@@ -257,40 +196,22 @@ fn a_chain_of_ten_thousand_steps_needs_no_deep_stack() {
         }
         assert_eq!(run.state(), RunState::Succeeded);
     };
-    thread
-        .spawn(walk)
-        .expect("a thread")
-        .join()
-        .expect("no overflow");
+    thread.spawn(walk).expect("a thread").join().expect("no overflow");
 }
 
 #[test]
 fn a_changed_plan_keeps_what_is_done_and_what_runs() {
     let (mut run, _) = started(plan(vec![step("list"), fan("dump")]));
-    let first = AttemptId {
-        node: NodeId(1),
-        attempt: 1,
-    };
+    let first = AttemptId { node: NodeId(1), attempt: 1 };
     done(&mut run, first);
     list(&mut run, NodeId(2), 3, vec![2, 1, 0]);
     let item = run.find("dump/item1").expect("it is there");
-    done(
-        &mut run,
-        AttemptId {
-            node: item,
-            attempt: 1,
-        },
-    );
+    done(&mut run, AttemptId { node: item, attempt: 1 });
     let new = Arc::new(plan(vec![step("new"), fan("dump"), step("list")]));
     let kept = carry_over(
         &run,
         Arc::clone(&new),
-        &Kept {
-            keep: &|_| true,
-            outputs: &|_| None,
-            items: &|_| Vec::new(),
-            values: &|_| None,
-        },
+        &Kept { keep: &|_| true, outputs: &|_| None, items: &|_| Vec::new(), values: &|_| None },
     );
     run.replan(new);
     run.evolve(&Event::Replanned { kept });
@@ -308,15 +229,11 @@ fn a_changed_plan_keeps_what_is_done_and_what_runs() {
 #[test]
 fn old_journals_load() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
-    let plan: Plan = serde_json::from_str(
-        &std::fs::read_to_string(format!("{folder}/v1.plan.json")).expect("the plan is there"),
-    )
-    .expect("the plan loads");
+    let plan: Plan =
+        serde_json::from_str(&std::fs::read_to_string(format!("{folder}/v1.plan.json")).expect("the plan is there"))
+            .expect("the plan loads");
     let text = std::fs::read_to_string(format!("{folder}/v1.jsonl")).expect("the journal is there");
-    let journal: Vec<Event> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("each line loads"))
-        .collect();
+    let journal: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).expect("each line loads")).collect();
     let run = Run::replay(Arc::new(plan), &journal);
     assert_eq!(run.state(), RunState::Succeeded);
     assert_eq!(run.drift(), None);

@@ -8,11 +8,12 @@ use crate::out;
 use crate::screen::ending::Names;
 use crate::screen::live::{self, Mode};
 use flowrun_core::RunState;
+use flowrun_core::event::UnitState;
 use flowrun_engine::driver::snapshot::Snapshot;
 use flowrun_engine::driver::{Conduct, DriverError, End, Handle, Prologue, Signal, Watchers};
 use flowrun_engine::paths::RunDir;
 use flowrun_engine::plan::{Diagnostic, Loaded, Severity};
-use flowrun_engine::store::{Index, LockError, index};
+use flowrun_engine::store::{Index, LockError, Reader, index};
 use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -22,7 +23,9 @@ impl From<DriverError> for Stop {
         match &error {
             DriverError::Refused(_) => Self::new(Exit::Usage, error.to_string()),
             DriverError::Lock(LockError::Held { .. }) => Self::new(Exit::Driven, error.to_string()),
-            DriverError::Lock(LockError::Unusable(state)) => Self::new(Exit::StateDir, error.to_string()).hint(state.hint()),
+            DriverError::Lock(LockError::Unusable(state)) => {
+                Self::new(Exit::StateDir, error.to_string()).hint(state.hint())
+            }
             DriverError::State(state) => Self::new(Exit::StateDir, error.to_string()).hint(state.hint()),
             DriverError::Store(store) => Self::new(Exit::StateDir, error.to_string()).hint(store.hint()),
             DriverError::Host(_) | DriverError::Io { .. } => Self::new(Exit::StateDir, error.to_string()),
@@ -122,10 +125,19 @@ fn obey_signals(handle: Handle) {
     });
 }
 
+/// Durations of so many steps and items of a run are kept: enough for estimates.
+const REMEMBERED: u32 = 20_000;
+
 /// Brings the index in step with the run. The index is derived, so a failure only costs a look at the journal later.
 pub fn remember(settings: &Settings, run: &RunDir) {
     let write = || -> Result<(), flowrun_engine::store::StoreError> {
-        Index::open(&settings.state_dir)?.upsert(&index::summary(run)?)
+        let summary = index::summary(run)?;
+        let rows = Reader::open(run)?.nodes(0, REMEMBERED)?;
+        let took = rows.into_iter().filter(|row| row.state == UnitState::Succeeded);
+        let took = took.filter_map(|row| Some((row.address, row.ended?.checked_sub(row.started?)?, row.ended?)));
+        let mut index = Index::open(&settings.state_dir)?;
+        index.remember(&summary.plan, &took.collect::<Vec<_>>())?;
+        index.upsert(&summary)
     };
     if let Err(error) = write() {
         tracing::debug!(%error, "cannot bring the index in step");

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use flowrun_engine::driver::{DriverError, NewRun, identity, new_id};
 use flowrun_engine::plan::{self, Given, Loaded};
 use flowrun_engine::store::statedir;
-use flowrun_engine::store::{Index, PinnedFile, is_live};
+use flowrun_engine::store::{Index, PinnedFile, Reader, is_live};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -44,7 +44,9 @@ pub fn run(settings: &Settings, args: &Run) -> Ending {
 
 /// A directory whose run never began holds nothing anybody could miss.
 fn discard_unborn(run: &flowrun_engine::paths::RunDir) {
-    if run.path().exists() && !run.journal().exists() {
+    // A journal that cannot be read may hold something.
+    let empty = || Reader::open(run).and_then(|reader| reader.run()).is_ok_and(|row| row.last_seq == 0);
+    if run.path().exists() && !is_live(run) && (!run.journal().exists() || empty()) {
         // What cannot be removed stays an empty folder, which no command takes for a run.
         let _ = std::fs::remove_dir_all(run.path());
     }

@@ -64,8 +64,7 @@ impl Door {
     pub fn overdue(&self, gate: &Gate) -> bool {
         let shut = self.readings.last().is_some_and(|(_, holds)| !holds);
         // The last reading is at most `every` old.
-        gate.max_wait_ms
-            .is_some_and(|long| shut && self.streak(gate, false) + gate.every_ms.max(1) >= long)
+        gate.max_wait_ms.is_some_and(|long| shut && self.streak(gate, false) + gate.every_ms.max(1) >= long)
     }
 
     pub fn check(&self, gate: &Gate, now: u64) -> Result<(), String> {

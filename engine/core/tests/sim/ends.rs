@@ -12,14 +12,7 @@ use flowrun_core::{Final, Outcome, RunState};
 type Checked = Result<(), String>;
 
 impl Books {
-    pub fn check_end(
-        &self,
-        spec: &Spec,
-        addr: &str,
-        attempt: u32,
-        outcome: &Outcome,
-        world: &World,
-    ) -> Checked {
+    pub fn check_end(&self, spec: &Spec, addr: &str, attempt: u32, outcome: &Outcome, world: &World) -> Checked {
         let fact = self.fact(addr);
         let started = world.attempts.contains_key(&(addr.to_owned(), attempt));
         if fact.ordered != attempt || started && !fact.flying {
@@ -48,21 +41,13 @@ impl Books {
             }
             Outcome::Cancelled => self.stopping(&frames),
         };
-        if true_to_world {
-            Ok(())
-        } else {
-            Err(format!("the world knows better: {life:?}"))
-        }
+        if true_to_world { Ok(()) } else { Err(format!("the world knows better: {life:?}")) }
     }
 
     /// Everything in the block of a service has ended but the services.
     fn is_idle(&self, _: &Spec, frame: &Frame, addr: &str) -> bool {
         let closing = self.fact(&frame.owner).closing;
-        let part = if closing.is_some() {
-            Phase::All
-        } else {
-            Phase::Main
-        };
+        let part = if closing.is_some() { Phase::All } else { Phase::Main };
         // A cancel leaves out what has not begun, without a word for each.
         let left_out = closing == Some(RunState::Cancelled);
         let steps = frame.block.steps.iter().filter(|_| !left_out);
@@ -81,11 +66,7 @@ impl Books {
         let frames = walk(spec, addr)?;
         let retry = &frames.last().unwrap().step.retry;
         let last = fact.last.ok_or("nothing failed")?;
-        let allowed = if last.lost {
-            retry.attempts.max(2)
-        } else {
-            retry.attempts
-        };
+        let allowed = if last.lost { retry.attempts.max(2) } else { retry.attempts };
         if fact.fails >= allowed {
             return Err(format!("try {} of {allowed} is repeated", fact.fails));
         }
@@ -127,9 +108,7 @@ impl Books {
             let gates = frame.step.gates.iter();
             gates
                 .map(|gate| (&spec.gates[*gate as usize], self.gates.get(gate)))
-                .any(|(gate, door)| {
-                    gate.otherwise == otherwise && door.is_some_and(|door| door.overdue(gate))
-                })
+                .any(|(gate, door)| gate.otherwise == otherwise && door.is_some_and(|door| door.overdue(gate)))
         };
         let justified = match state {
             Final::Succeeded => false,
@@ -137,24 +116,16 @@ impl Books {
                 self.spent(spec, addr)
                     || fact.answer == Some(Answer::Broken)
                     || at_gate(Otherwise::Fail)
-                    || fact.fails > 0
-                        && frame.item.is_none()
-                        && self.is_starved(&frame.owner, frame.step)
+                    || fact.fails > 0 && frame.item.is_none() && self.is_starved(&frame.owner, frame.step)
             }
             Final::Skipped => {
                 fact.answer == Some(Answer::Skip)
-                    || fact.fails == 0
-                        && frame.item.is_none()
-                        && self.is_starved(&frame.owner, frame.step)
+                    || fact.fails == 0 && frame.item.is_none() && self.is_starved(&frame.owner, frame.step)
                     || at_gate(Otherwise::Skip)
             }
             Final::Cancelled => self.cancels > 0,
         };
-        if justified {
-            Ok(())
-        } else {
-            Err(format!("nothing says why: {fact:?}"))
-        }
+        if justified { Ok(()) } else { Err(format!("nothing says why: {fact:?}")) }
     }
 
     /// It has failed for good.
@@ -196,21 +167,10 @@ impl Books {
             Final::Cancelled => self.cancels > 0,
             Final::Skipped => false,
         };
-        if fits {
-            Ok(())
-        } else {
-            Err("it ends wrongly".into())
-        }
+        if fits { Ok(()) } else { Err("it ends wrongly".into()) }
     }
 
-    pub fn check_block(
-        &self,
-        spec: &Spec,
-        owner: &str,
-        state: RunState,
-        phase: Phase,
-        _: &World,
-    ) -> Checked {
+    pub fn check_block(&self, spec: &Spec, owner: &str, state: RunState, phase: Phase, _: &World) -> Checked {
         let block = self.block_at(spec, owner).ok_or("it is no block")?;
         let frames = walk(spec, owner)?;
         let fact = self.fact(owner);
@@ -222,9 +182,7 @@ impl Books {
         }
         let finally = block.finally.iter().filter(|_| phase == Phase::All);
         let mut failed = false;
-        for (step, closing) in
-            (block.steps.iter().map(|step| (step, false))).chain(finally.map(|step| (step, true)))
-        {
+        for (step, closing) in (block.steps.iter().map(|step| (step, false))).chain(finally.map(|step| (step, true))) {
             let addr = join(owner, &step.name);
             let left = match self.stand(owner, block, step) {
                 Stand::Ended(Final::Failed) => {
@@ -236,9 +194,7 @@ impl Books {
                     false
                 }
                 Stand::Ended(_) => false,
-                Stand::Waiting if step.background && phase == Phase::Main => {
-                    !self.fact(&addr).begun
-                }
+                Stand::Waiting if step.background && phase == Phase::Main => !self.fact(&addr).begun,
                 Stand::Waiting => !(closing && self.cancels > 1),
             };
             if left && !stopping {
@@ -248,17 +204,8 @@ impl Books {
         self.check_verdict(spec, owner, state, failed, stopping)
     }
 
-    fn check_verdict(
-        &self,
-        spec: &Spec,
-        owner: &str,
-        state: RunState,
-        failed: bool,
-        stopping: bool,
-    ) -> Checked {
-        let no_outputs = walk(spec, owner)?
-            .last()
-            .is_some_and(|frame| frame.step.hands_out)
+    fn check_verdict(&self, spec: &Spec, owner: &str, state: RunState, failed: bool, stopping: bool) -> Checked {
+        let no_outputs = walk(spec, owner)?.last().is_some_and(|frame| frame.step.hands_out)
             && self.fact(owner).answer == Some(Answer::NoOutputs);
         let fits = match state {
             RunState::Succeeded => !failed && !stopping,
@@ -266,11 +213,7 @@ impl Books {
             RunState::Cancelled => self.cancels > 0,
             RunState::Running => false,
         };
-        if fits {
-            Ok(())
-        } else {
-            Err(format!("it ends wrongly (a step failed: {failed})"))
-        }
+        if fits { Ok(()) } else { Err(format!("it ends wrongly (a step failed: {failed})")) }
     }
 }
 

@@ -41,11 +41,7 @@ fn report(seed: u64, why: &str) -> String {
     let small = shrink::shrink(&spec::random(seed), |spec| failure(spec).is_some());
     let why_small = failure(&small).unwrap_or_default();
     let lines = play::last_lines(&small, 60);
-    format!(
-        "seed {seed}: {why}\nsmaller: {why_small}\n{}\n{:?}\n{lines}",
-        show(&small.root, 0),
-        small.rates
-    )
+    format!("seed {seed}: {why}\nsmaller: {why_small}\n{}\n{:?}\n{lines}", show(&small.root, 0), small.rates)
 }
 
 /// A block in a few lines.
@@ -121,15 +117,8 @@ fn every_seeded_world_is_survived() {
     for seed in seeds() {
         bad.extend(failure(&spec::random(seed)).map(|why| (seed, why)));
     }
-    let short: Vec<String> = bad
-        .iter()
-        .take(10)
-        .map(|(s, why)| format!("seed {s}: {why}"))
-        .collect();
-    let first = bad
-        .first()
-        .map(|(seed, why)| report(*seed, why))
-        .unwrap_or_default();
+    let short: Vec<String> = bad.iter().take(10).map(|(s, why)| format!("seed {s}: {why}")).collect();
+    let first = bad.first().map(|(seed, why)| report(*seed, why)).unwrap_or_default();
     if !bad.is_empty() {
         println!("{}\n\n{first}\n{} bad", short.join("\n"), bad.len());
     }
@@ -164,10 +153,7 @@ fn every_planted_bug_is_caught() {
 /// Writes the plan and the journal of one seed as a fixture, where `FLOWRUN_SIM_FIXTURE` names a path without an end.
 #[test]
 fn a_fixture_is_written_on_demand() {
-    let (Ok(path), Some(seed)) = (
-        std::env::var("FLOWRUN_SIM_FIXTURE"),
-        number("FLOWRUN_SIM_SEED"),
-    ) else {
+    let (Ok(path), Some(seed)) = (std::env::var("FLOWRUN_SIM_FIXTURE"), number("FLOWRUN_SIM_SEED")) else {
         return;
     };
     let spec = spec::random(seed);

@@ -45,12 +45,7 @@ pub struct Play<'a> {
 
 macro_rules! desk {
     ($play:ident) => {
-        &mut Desk {
-            spec: $play.spec,
-            log: &mut $play.log,
-            books: &mut $play.books,
-            world: &mut $play.world,
-        }
+        &mut Desk { spec: $play.spec, log: &mut $play.log, books: &mut $play.books, world: &mut $play.world }
     };
 }
 
@@ -69,9 +64,7 @@ pub fn last_lines(spec: &Spec, count: usize) -> String {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play.whole()));
     let skip = play.log.lines.len().saturating_sub(count);
     let lines = play.log.lines.iter().skip(skip).map(|line| match line {
-        Line::Event {
-            event, addr, now, ..
-        } => format!("{} {addr}: {event:?}", now % 100_000_000),
+        Line::Event { event, addr, now, .. } => format!("{} {addr}: {event:?}", now % 100_000_000),
         Line::Intent { addr, attempt } => format!("start {addr} {attempt}"),
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -99,10 +92,7 @@ fn begin(spec: &Spec) -> Play<'_> {
 impl Play<'_> {
     /// The journal, an event a line, and how the run ended.
     pub fn journal(&self) -> String {
-        let lines = self
-            .log
-            .events()
-            .map(|event| serde_json::to_string(event).unwrap() + "\n");
+        let lines = self.log.events().map(|event| serde_json::to_string(event).unwrap() + "\n");
         lines.collect()
     }
 
@@ -199,9 +189,7 @@ impl Play<'_> {
     }
 
     fn deliver(&mut self) -> Done<bool> {
-        let due: Vec<usize> = (0..self.inbox.len())
-            .filter(|n| self.inbox[*n].0 <= self.t)
-            .collect();
+        let due: Vec<usize> = (0..self.inbox.len()).filter(|n| self.inbox[*n].0 <= self.t).collect();
         if due.is_empty() {
             return Ok(false);
         }
@@ -250,11 +238,7 @@ impl Play<'_> {
         let gates = self.engine.run.gates_to_measure();
         let clocks = gates.iter().map(|(_, at)| *at).chain(told);
         let clocks = clocks.map(|at| self.t + at.saturating_sub(now).max(1));
-        let inbox = self
-            .inbox
-            .iter()
-            .map(|(at, _)| *at)
-            .filter(|at| *at > self.t);
+        let inbox = self.inbox.iter().map(|(at, _)| *at).filter(|at| *at > self.t);
         let next = clocks.chain(inbox).chain(self.world.next(self.t)).min();
         let Some(next) = next else { return Ok(false) };
         self.t = next;
@@ -273,13 +257,7 @@ impl Play<'_> {
 
     fn report(&mut self, addr: &str, attempt: u32, exit: Exit) {
         let id = self.ids[&(addr.to_owned(), attempt)];
-        let report = || {
-            Message::Input(Input::Report {
-                id,
-                outcome: outcome(exit),
-                started: None,
-            })
-        };
+        let report = || Message::Input(Input::Report { id, outcome: outcome(exit), started: None });
         self.soon(report());
         if self.rng.percent(self.spec.rates.double) {
             let at = self.t + self.rng.range(1, 60_000);
@@ -295,11 +273,7 @@ impl Play<'_> {
             }
             Effect::Outputs(node) => {
                 let broken = self.rng.percent(self.spec.rates.broken) && !self.world.mended;
-                let outputs = if broken {
-                    Err("no such step".into())
-                } else {
-                    Ok(serde_json::json!({}))
-                };
+                let outputs = if broken { Err("no such step".into()) } else { Ok(serde_json::json!({})) };
                 self.soon(Message::Outputs(node, outputs));
             }
             Effect::Start(id) => self.start(id)?,
@@ -340,11 +314,9 @@ impl Play<'_> {
         let addr = self.engine.run.address(id.node);
         self.ids.insert((addr.clone(), id.attempt), id);
         match self.world.look(&addr, id.attempt) {
-            Look::NoEntry => self.soon(Message::Input(Input::Report {
-                id,
-                outcome: Outcome::Cancelled,
-                started: None,
-            })),
+            Look::NoEntry => {
+                self.soon(Message::Input(Input::Report { id, outcome: Outcome::Cancelled, started: None }))
+            }
             Look::Alive => self.world.stop(self.spec, &addr, id.attempt, self.t),
             Look::Exited(exit) => self.report(&addr, id.attempt, exit),
             Look::Gone => self.soon(Message::Input(Input::Lost(id))),
@@ -458,23 +430,14 @@ impl Play<'_> {
         let verdicts = [Verdict::Done, Verdict::Skip, Verdict::Redo];
         let verdict = *self.rng.pick(&verdicts);
         let because = "a person looked".into();
-        self.input(Input::Mark {
-            node,
-            verdict,
-            because,
-        })
+        self.input(Input::Mark { node, verdict, because })
     }
 
     /// The engine dies and another takes over: what was not committed is lost, most of what was on its way too.
     fn restart(&mut self, why: &'static str) -> Done {
         self.count(why);
         self.log.lines.truncate(self.log.committed);
-        let answers: Vec<_> = self
-            .books
-            .facts
-            .iter()
-            .map(|(a, f)| (a.clone(), f.answer))
-            .collect();
+        let answers: Vec<_> = self.books.facts.iter().map(|(a, f)| (a.clone(), f.answer)).collect();
         let gates = std::mem::take(&mut self.books.gates);
         self.books = Books::default();
         for line in &self.log.lines {

@@ -74,18 +74,19 @@ impl AttemptBackend {
             if let Some(exit) = self.through(&host, key, command.clone()).await {
                 return exit;
             }
-            let gone = || StepError::uncertain("the host of the run died while the process ran");
-            host = hosting.next().await.ok_or_else(gone)?;
+            // Dead, or not the one that started it.
             if let Some(exit) = self.without_host(key).await {
                 return exit;
             }
+            let gone = || StepError::uncertain("the host of the run died while the process ran");
+            host = hosting.next().await.ok_or_else(gone)?;
             if self.cancel.is_cancelled() {
                 return Err(StepError::cancelled());
             }
         }
     }
 
-    /// The end of a child that this host starts or has started; none: the host died.
+    /// The end of a child that this host starts or has started; none: the host died, or an earlier one started it.
     async fn through(&self, host: &Host, key: ChildKey, command: Command) -> Option<StepResult<Exit>> {
         match host.start(self.spawn(key, command)).await {
             Ok(_) => {}
@@ -110,7 +111,7 @@ impl AttemptBackend {
         }
     }
 
-    /// The host died: the book and the kernel say what became of the child; none: it never was, or it is the next host's.
+    /// The book and the kernel say what became of the child; none: it never was, so the next host may start it.
     async fn without_host(&self, key: ChildKey) -> Option<StepResult<Exit>> {
         let lost = |text: &str| Some(Err(StepError::uncertain(text)));
         match fate(&self.world.run, key) {

@@ -4,7 +4,7 @@
 use crate::gates::Reading;
 use crate::host::HostError;
 use crate::store::{Health, Written};
-use flowrun_core::{AttemptId, GateId, Input, Outcome, Found};
+use flowrun_core::{AttemptId, Found, GateId, Input, Outcome};
 use flowrun_sdk::Progress;
 use tokio::sync::oneshot;
 

@@ -41,7 +41,7 @@ pub fn apply(prologue: &Prologue, run: &RunDir, control: Control) -> Result<(), 
         let many = Before::of(&run, &event);
         run.evolve(&event);
         facts.fold(now, &event);
-        let own = super::engine::event_node(&event).and_then(|node| row(&run, &facts, node, &event, now));
+        let own = super::commit::event_node(&event).and_then(|node| row(&run, &facts, node, &event, now));
         let rows = own.into_iter().chain(many.iter().flat_map(|many| many.rows(&run, &facts, &event, now))).collect();
         entries.push(Entry { event, rows, inputs: None });
     }

@@ -2,7 +2,8 @@
 //! Unaware of what to do about a lost attempt; the core decides that.
 
 use super::DriverError;
-use super::engine::{Engine, FULL_DISK, children_of};
+use super::engine::{Engine, FULL_DISK};
+use super::flight::children_of;
 use super::snapshot::Notice;
 use crate::host::{ChildKey, Fate, Fates, wait_orphan};
 use crate::plan::model::Body;
@@ -10,8 +11,8 @@ use crate::plan::seal;
 use flowrun_core::event::UnitState;
 use flowrun_core::{AttemptId, Input, NodeId};
 use serde_json::Value;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 
 /// What to do with an attempt that the journal has in flight.
 enum Verdict {
@@ -35,10 +36,8 @@ pub(crate) enum Orphans {
 /// Judges every attempt in flight, and lets the run go on. Where the run is to end, attempts with a process are taken up
 /// at once, so that what stops them finds them.
 pub(crate) fn flights(engine: &mut Engine, orphans: Orphans) -> Result<(), DriverError> {
-    let fates = Fates::look(&engine.world.run).map_err(|error| DriverError::Io {
-        doing: "read the host's book".into(),
-        error,
-    })?;
+    let fates = Fates::look(&engine.world.run)
+        .map_err(|error| DriverError::Io { doing: "read the host's book".into(), error })?;
     // An attempt that was only ordered ahead may have started before the commit of what made room for it.
     for id in engine.run.ordered_ahead() {
         let begun = fates.records().any(|record| record.key.node == id.node.0 && record.key.attempt == id.attempt);
@@ -61,7 +60,7 @@ pub(crate) fn flights(engine: &mut Engine, orphans: Orphans) -> Result<(), Drive
         adopted: adopted as u32,
     });
     // A driver that died before its first commit left a run that has not begun.
-    engine.input(if engine.seq == 0 { Input::Start } else { Input::Resume });
+    engine.input(if engine.run.is_empty() { Input::Start } else { Input::Resume });
     match engine.run.paused().map(str::to_owned) {
         // The journal has been written to since, so there is room.
         Some(reason) if reason == FULL_DISK => engine.input(Input::Unpause),

@@ -19,8 +19,8 @@ use crate::host::Setup;
 use crate::paths::{RunDir, StateDir};
 use crate::plan::Sizes;
 use crate::plan::model::CheckedPlan;
-use crate::plan::{Given, params};
 use crate::plan::template::Tree;
+use crate::plan::{Given, params};
 use crate::store::statedir::create_run;
 use crate::store::{DriverLock, Journal, PinnedFile, RunMeta};
 use flowrun_core::{Input, Run, StepId};
@@ -140,15 +140,20 @@ impl NewRun {
         create_run(&prologue.state, &self.id)?;
         let lock = DriverLock::take(&run)?;
         let journal = Journal::create(&run, &meta, &self.pins)?;
-        let mut conduct =
-            Conduct::new(prologue, world, Run::new(core), Facts::default(), journal, 0, private, probes, lock, watchers)
-                .await?;
-        conduct.engine.publisher.send(Notice::Began {
-            run: self.id,
-            plan: meta.plan_name,
-            resumed: false,
-            adopted: 0,
-        });
+        let mut conduct = Conduct::new(
+            prologue,
+            world,
+            Run::new(core),
+            Facts::default(),
+            journal,
+            0,
+            private,
+            probes,
+            lock,
+            watchers,
+        )
+        .await?;
+        conduct.engine.publisher.send(Notice::Began { run: self.id, plan: meta.plan_name, resumed: false, adopted: 0 });
         conduct.engine.input(Input::Start);
         Ok(conduct)
     }
@@ -206,7 +211,8 @@ impl Assembly<'_> {
             let params = params(&self.plan, scope).map_err(DriverError::Refused)?;
             let known = Value::Object(params.clone());
             let scope = scope.with_params(&known);
-            let secrets = secrets::read(&self.plan, &scope, &self.prologue.environment).map_err(DriverError::Refused)?;
+            let secrets =
+                secrets::read(&self.plan, &scope, &self.prologue.environment).map_err(DriverError::Refused)?;
             Ok::<_, DriverError>((params, core(&self.plan, &scope, machine.cpus)?, secrets))
         })?;
         let world = World::new(Parts {
