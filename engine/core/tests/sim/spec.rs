@@ -224,8 +224,10 @@ impl Maker<'_> {
         (0..)
             .zip(pools)
             .filter_map(|(pool, size)| {
-                (leaf && self.rng.percent(40))
-                    .then(|| (pool, self.rng.range(1, u64::from(*size)) as u32))
+                if !leaf || !self.rng.percent(40) {
+                    return None;
+                }
+                Some((pool, self.rng.range(1, u64::from(*size)) as u32))
             })
             .collect()
     }
