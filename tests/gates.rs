@@ -34,6 +34,7 @@ fn a_step_waits_for_the_load_and_says_its_value() {
          steps:\n  held: { gates: [quiet], run: 'echo never' }\n",
     );
     let run = place.start([plan.as_os_str()]);
+    place.run_id();
     let reason = until("the step says what it waits for", || waiting(&place, "held").filter(|r| r.contains("load")));
     assert!(reason.contains("needs <"), "{reason}");
     let value: Option<f64> = reason.split([' ', ',']).find_map(|word| word.parse().ok());
@@ -49,12 +50,13 @@ fn a_gate_that_opens_lets_the_step_start() {
     let plan = place.plan(
         "file.yaml",
         &format!(
-            "name: file\ngates:\n  flag: {{ file: {{ path: {} }}, every: 200ms }}\n\
+            "name: file\ngates:\n  flag: {{ file: {}, every: 200ms }}\n\
              steps:\n  held: {{ gates: [flag], run: 'echo now' }}\n",
             flag.display()
         ),
     );
     let run = place.start([plan.as_os_str()]);
+    place.run_id();
     until("the step says what it waits for", || waiting(&place, "held").filter(|reason| reason.contains("flag")));
     assert_eq!(place.state_of("held"), "waiting");
     place.touch("flag");
@@ -71,6 +73,7 @@ fn ready_items_pass_a_settling_gate_one_by_one() {
          max_parallel: 20\n    gates: [calm]\n    run: sleep 60\n",
     );
     let run = place.start([plan.as_os_str()]);
+    place.run_id();
     let three = until("three items have started", || Some(starts(&place, "all")).filter(|starts| starts.len() >= 3));
     let seconds: Vec<jiff::Timestamp> = three.iter().filter_map(|at| at.parse().ok()).collect();
     for pair in seconds.windows(2) {

@@ -266,7 +266,12 @@ impl Run {
     fn reconciled(&self, id: AttemptId, found: Found) -> Result<Vec<Event>, Refusal> {
         self.flying(id, &[Flight::Lost])?;
         let step = self.step_of(id.node).ok_or(Refusal::Unknown)?;
-        let gone = matches!(found, Found::NotDone) || step.background;
+        let gone = match found {
+            Found::NotDone => true,
+            Found::Done { .. } | Found::Unknown { .. } => step.background,
+            // It may act as long as nobody has looked, and a resume could start a second one beside it.
+            Found::Unfenced { .. } => false,
+        };
         if gone && (self.stopping(id.node) || self.needless(id.node)) {
             let outcome =
                 if self.needless(id.node) { Outcome::Succeeded { outputs: None } } else { Outcome::Cancelled };

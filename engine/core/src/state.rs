@@ -171,8 +171,9 @@ impl Node {
     pub(crate) fn share(&self, allow_failure: bool) -> Share {
         let serving = self.serves();
         let done = matches!(self.state, State::Done(_));
+        let forgotten = self.state == State::Asked && planted!(AskedIsOver);
         Share {
-            live: !(done || serving || self.is_blocked() || planted!(AskedIsOver) && self.state == State::Asked),
+            live: !(done || serving || self.is_blocked() || forgotten),
             busy: !serving && matches!(self.state, State::Flying(_) | State::Judged | State::Open),
             begun: !(done || serving || self.is_blocked()) && (self.has_begun() || self.state == State::Open),
             serving,

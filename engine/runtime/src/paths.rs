@@ -131,6 +131,7 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::RunDir;
+    use std::path::Component;
 
     #[test]
     fn a_log_lies_where_its_address_says() {
@@ -145,6 +146,6 @@ mod tests {
         let other = format!("{}y", "x".repeat(299));
         assert_ne!(run.log(&long, 1), run.log(&other, 1));
         assert!(run.log(&long, 1).file_name().is_some_and(|n| n.len() < 255));
-        assert!(!run.log("../..", 1).to_string_lossy().contains(".."));
+        assert!(run.log("../..", 1).components().all(|part| part != Component::ParentDir));
     }
 }

@@ -4,7 +4,7 @@
 use crate::spec::{Block, Spec, Step};
 use crate::walk::{Frame, join, walk};
 use crate::world::World;
-use flowrun_core::event::{FailureClass, Verdict};
+use flowrun_core::event::FailureClass;
 use flowrun_core::plan::{Limit, NeedKind};
 use flowrun_core::{Event, Final, Outcome, RunState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +94,7 @@ impl Books {
         self.facts.get(addr).cloned().unwrap_or_default()
     }
 
-    fn at(&mut self, addr: &str) -> &mut Fact {
+    pub fn at(&mut self, addr: &str) -> &mut Fact {
         self.facts.entry(addr.to_owned()).or_default()
     }
 
@@ -206,7 +206,7 @@ impl Books {
     }
 
     /// The steps of a plan's block and of its `finally` at this owner.
-    fn block_of<'a>(&self, spec: &'a Spec, owner: &str) -> Option<&'a Block> {
+    pub fn block_of<'a>(&self, spec: &'a Spec, owner: &str) -> Option<&'a Block> {
         if owner.is_empty() {
             return Some(&spec.root);
         }
@@ -326,7 +326,8 @@ impl Books {
         if !owner.opened || owner.ended.is_some() {
             return Err(format!("`{addr}` starts though `{}` is not open", frame.owner));
         }
-        if frame.closing != owner.closing.is_some() && (frame.closing || !frame.step.background) {
+        let serves_on = frame.step.background && !frame.closing;
+        if frame.closing != owner.closing.is_some() && !serves_on {
             return Err(format!("`{addr}` starts in the wrong phase"));
         }
         // What is open goes on when a service that it needs is gone for a while.
@@ -424,72 +425,12 @@ impl Books {
         Ok(())
     }
 
-    fn admit(&mut self, spec: &Spec, addr: &str, attempt: u32, now: u64) {
+    pub fn admit(&mut self, spec: &Spec, addr: &str, attempt: u32, now: u64) {
         let frames = walk(spec, addr).unwrap();
         for gate in &frames.last().unwrap().step.gates {
             let settle = spec.gates[*gate as usize].settle_ms;
             let door = self.gates.entry(*gate).or_default();
             door.admitted(addr, attempt, now, settle);
-        }
-    }
-
-    fn resume(&mut self, spec: &Spec, flying: &BTreeSet<String>, mut world: Option<&mut World>, at: u64) {
-        self.sessions += 1;
-        if matches!(self.finished, Some(RunState::Succeeded | RunState::Cancelled)) {
-            return;
-        }
-        if self.finished.is_some() {
-            self.cancels = 0;
-        }
-        self.finished = None;
-        self.at("").opened = true;
-        for (addr, fact) in &mut self.facts {
-            fact.fails = 0;
-            fact.ready = false;
-            fact.flying = flying.contains(addr);
-            fact.begun |= fact.flying;
-            fact.retry_at = None;
-            if !fact.flying {
-                fact.last = None;
-            }
-        }
-        // Of several that an earlier process admitted nobody knows which was the last.
-        for door in self.gates.values_mut() {
-            door.admitted = None;
-        }
-        if let (1, Some(addr)) = (flying.len(), flying.first()) {
-            let attempt = self.fact(addr).ordered;
-            self.admit(spec, addr, attempt, at);
-        }
-        if self.cancels == 0 {
-            self.revive_block(spec, "", &spec.root, &mut world);
-        }
-    }
-
-    fn mark(&mut self, spec: &Spec, addr: &str, verdict: Verdict, mut world: Option<&mut World>) {
-        let fact = self.at(addr);
-        fact.asked = false;
-        fact.last = None;
-        fact.retry_at = None;
-        fact.fails = 0;
-        match verdict {
-            Verdict::Done => fact.ended = Some(Final::Succeeded),
-            Verdict::Skip => fact.ended = Some(Final::Skipped),
-            Verdict::Redo => self.revive(spec, addr, &mut world),
-        }
-        if self.finished.is_some() {
-            return;
-        }
-        for frame in walk(spec, addr).unwrap() {
-            let places = [(Some(frame.addr), false), (frame.item, true)];
-            for (place, is_item) in places {
-                let Some(place) = place else { continue };
-                if place != addr && self.fact(&place).ended == Some(Final::Failed) {
-                    self.at(&place).ended = None;
-                    let limit = frame.step.fan.as_ref().and_then(|fan| fan.max_parallel);
-                    self.at(&place).opened = !(is_item && limit.is_some());
-                }
-            }
         }
     }
 }
@@ -508,87 +449,6 @@ pub fn sibling<'a>(block: &'a Block, name: &str) -> &'a Step {
 }
 
 impl Books {
-    /// What failed here or inside has a new chance.
-    fn revive(&mut self, spec: &Spec, addr: &str, world: &mut Option<&mut World>) {
-        let fact = self.at(addr);
-        if matches!(fact.ended, Some(Final::Succeeded | Final::Skipped)) {
-            return;
-        }
-        let failed = fact.ended.take().is_some();
-        if !fact.flying {
-            fact.last = None;
-            fact.retry_at = None;
-        }
-        let keys = fact.keys.clone();
-        let frames = walk(spec, addr).unwrap();
-        let last = frames.last().unwrap();
-        let limited = last.item.is_some() && last.step.fan.as_ref().is_some_and(|fan| fan.max_parallel.is_some());
-        let parent = match last.item {
-            Some(_) => &last.addr,
-            None => &last.owner,
-        };
-        let open = self.fact(parent).opened;
-        let fact = self.at(addr);
-        fact.opened &= open;
-        if failed && (keys.is_some() || fact.was_opened) {
-            fact.opened = open && !limited;
-        }
-        for key in keys.unwrap_or_default() {
-            self.revive(spec, &join(addr, &key), world);
-        }
-        if let Some(block) = self.block_of(spec, addr) {
-            self.revive_block(spec, addr, block, world);
-        }
-    }
-
-    fn flies_inside(&self, addr: &str) -> bool {
-        let inside = format!("{addr}/");
-        self.facts.iter().any(|(other, fact)| fact.flying && (other == addr || other.starts_with(&inside)))
-    }
-
-    fn revive_block(&mut self, spec: &Spec, owner: &str, block: &Block, world: &mut Option<&mut World>) {
-        let done = block.steps.iter().all(|step| {
-            let fact = self.fact(&join(owner, &step.name));
-            matches!(fact.ended, Some(Final::Succeeded | Final::Skipped)) || step.background && fact.ended.is_none()
-        });
-        let closing = self.fact(owner).closing.is_some();
-        if closing && !done {
-            let names = block.finally.iter().map(|step| join(owner, &step.name));
-            let names: Vec<String> = names.collect();
-            if names.iter().any(|name| self.flies_inside(name)) {
-                return;
-            }
-            self.at(owner).closing = None;
-            for name in names {
-                self.restart(&name, world);
-            }
-        }
-        for step in block.steps.iter().chain(&block.finally) {
-            let addr = join(owner, &step.name);
-            if step.background && self.fact(&addr).ended == Some(Final::Succeeded) {
-                self.at(&addr).ended = None;
-            }
-            self.revive(spec, &addr, world);
-        }
-    }
-
-    fn restart(&mut self, addr: &str, world: &mut Option<&mut World>) {
-        if let Some(world) = world {
-            world.forget(addr);
-        }
-        let inside = format!("{addr}/");
-        for (other, fact) in &mut self.facts {
-            if other == addr || other.starts_with(&inside) {
-                *fact = Fact {
-                    ordered: fact.ordered,
-                    resolved: fact.keys.is_some(),
-                    keys: fact.keys.take(),
-                    ..Fact::default()
-                };
-            }
-        }
-    }
-
     /// Says a unit's items or block.
     pub fn block_at<'a>(&self, spec: &'a Spec, owner: &str) -> Option<&'a Block> {
         self.block_of(spec, owner)

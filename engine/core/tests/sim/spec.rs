@@ -201,13 +201,15 @@ impl Maker<'_> {
 
     fn some_pools(&mut self, leaf: bool) -> Vec<(u32, u32)> {
         let pools = self.pools;
-        let mut some = Vec::new();
-        for (pool, size) in (0..).zip(pools) {
-            if leaf && self.rng.percent(40) {
-                some.push((pool, self.rng.range(1, u64::from(*size)) as u32));
-            }
-        }
-        some
+        (0..)
+            .zip(pools)
+            .filter_map(|(pool, size)| {
+                if !leaf || !self.rng.percent(40) {
+                    return None;
+                }
+                Some((pool, self.rng.range(1, u64::from(*size)) as u32))
+            })
+            .collect()
     }
 }
 
