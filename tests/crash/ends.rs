@@ -175,7 +175,11 @@ fn child(seconds: u32, killed_at: f64, resumed_at: f64) {
     let answer = second.wait();
     assert_eq!(answer.code, 0, "{answer:?}");
     if resumed_at > f64::from(seconds) {
-        assert!(asked.elapsed() < Duration::from_secs(3), "the child had ended, and the resume took {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < Duration::from_secs(3),
+            "the child had ended, and the resume took {:?}",
+            asked.elapsed()
+        );
     } else {
         assert!(answer.err.contains("adopt") || answer.err.contains("goes on"), "{}", answer.err);
         assert!(began.elapsed() >= Duration::from_secs(u64::from(seconds)), "it ended before its child");
@@ -236,7 +240,9 @@ fn reboot(place: &Place, more: &str) {
     first.crash();
     strike::kill(host);
     super::world::alive(place).into_iter().for_each(|pid| drop(strike::kill(pid)));
-    until("all is dead", || (super::world::alive(place).is_empty() && strike::stat(host).is_none_or(|stat| stat.0 == 'Z')).then_some(()));
+    until("all is dead", || {
+        (super::world::alive(place).is_empty() && strike::stat(host).is_none_or(|stat| stat.0 == 'Z')).then_some(())
+    });
     let book = strike::run_dir(place).unwrap().book();
     let mut bytes = std::fs::read(&book).unwrap();
     // The header: magic, version, unsettled, boot id; its CRC follows the host's 36 bytes.

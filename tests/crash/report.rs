@@ -24,7 +24,10 @@ fn windows(strikes: usize, threads: usize) -> Vec<(String, Row)> {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let (Some((window, who)), Some(row)) = (jobs.get(at % jobs.len()), rows.get(at % jobs.len())) else { return };
+                    let (Some((window, who)), Some(row)) = (jobs.get(at % jobs.len()), rows.get(at % jobs.len()))
+                    else {
+                        return;
+                    };
                     if at / jobs.len() >= strikes {
                         return;
                     }

@@ -26,7 +26,11 @@ fn strike_at(calls: &str, number: u32) -> bool {
     command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:signal=SIGKILL:when={number}")]);
     command.arg(flowrun.get_program()).args(flowrun.get_args());
     for (name, value) in flowrun.get_envs() {
-        if let Some(value) = value { command.env(name, value) } else { command.env_remove(name) };
+        if let Some(value) = value {
+            command.env(name, value)
+        } else {
+            command.env_remove(name)
+        };
     }
     command.current_dir(place.path()).stdin(std::process::Stdio::null());
     let mut tracer = Live::start(command, place.path());
