@@ -66,10 +66,13 @@ impl Window {
     }
 }
 
-/// The only run of a place, once there is one.
+/// The only run of a place, once there is one. A driver that dies before its journal exists leaves an empty folder, and
+/// the run that counts is the next one.
 pub fn run_dir(place: &Place) -> Option<RunDir> {
-    let mut runs = std::fs::read_dir(place.state().join("runs")).ok()?;
-    Some(RunDir(runs.next()?.ok()?.path()))
+    let runs = std::fs::read_dir(place.state().join("runs")).ok()?;
+    let mut runs: Vec<_> = runs.filter_map(|run| Some(RunDir(run.ok()?.path()))).collect();
+    runs.sort_by_key(|run| run.journal().exists());
+    runs.pop()
 }
 
 /// The pid in the host's lock.

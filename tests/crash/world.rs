@@ -119,6 +119,7 @@ params:
   world: { type: path }
   text: { type: string }
 env: { WORLD: "{{params.world}}", PACE: "0.02", TEXT: "{{params.text}}" }
+defaults: { retry: { attempts: 12, delay: 10ms } }
 steps:
   first:
     run: |

@@ -70,6 +70,9 @@ pub(crate) async fn run(job: Job, started: u64) {
 }
 
 async fn attempt(job: &Job) -> StepResult<Option<Box<Value>>> {
+    if job.id().attempt > 1 {
+        end_the_last(job).await?;
+    }
     if let Some(test) = &job.prepared.unless
         && already_done(job, test).await?
     {
@@ -87,6 +90,17 @@ async fn attempt(job: &Job) -> StepResult<Option<Box<Value>>> {
         return Ok(None);
     }
     Ok(Some(Box::new(mask_value(job, outputs))))
+}
+
+/// What an attempt that has failed left running must not work beside the next one.
+async fn end_the_last(job: &Job) -> StepResult<()> {
+    let world = Arc::clone(&job.backend.world);
+    let key = ChildKey { node: job.id().node.0, attempt: job.id().attempt - 1, ordinal: 0 };
+    match tokio::task::spawn_blocking(move || fence(&world.run, key)).await {
+        Ok(Fenced::Clear) => Ok(()),
+        Ok(Fenced::Unsure { why }) => Err(StepError::uncertain(format!("the attempt before this one may still run: {why}"))),
+        Err(error) => Err(StepError::uncertain(format!("cannot look for what the attempt before this one left: {error}"))),
+    }
 }
 
 /// A step that works in this process has its time kept here; children have theirs kept by the host.
