@@ -239,7 +239,9 @@ fn reboot(place: &Place, more: &str) {
     let host = strike::host_pid(place).expect("a host");
     first.crash();
     strike::kill(host);
-    super::world::alive(place).into_iter().for_each(|pid| drop(strike::kill(pid)));
+    for pid in super::world::alive(place) {
+        strike::kill(pid);
+    }
     until("all is dead", || {
         (super::world::alive(place).is_empty() && strike::stat(host).is_none_or(|stat| stat.0 == 'Z')).then_some(())
     });

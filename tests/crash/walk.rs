@@ -21,7 +21,6 @@ fn strike(side: &str, number: u64) -> bool {
     command.env("FLOWRUN_CRASH_AT", format!("commit:{side}:{number}"));
     let answer = super::support::Live::start(command, place.path()).wait();
     let fired = answer.code == KILLED;
-    println!("commit:{side}:{number} {} {}", if fired { "fired" } else { "not reached" }, place.path().display());
     assert!(fired || answer.code == 0, "commit:{side}:{number}: {answer:?}");
     if fired {
         let answer = if place.runs().is_empty() { place.flowrun([&plan]) } else { resume(&place) };

@@ -90,7 +90,7 @@ pub struct Setup {
     /// How many bytes of one child's output may wait to be masked; more stop it. None: 1 GiB.
     pub spool_cap: Option<u64>,
     /// For tests of crashes: the host kills itself when it comes to this point for the n-th time, as
-    /// `after-fork:3`. Counts only for a host that this connection starts.
+    /// `after-fork:3`, or stops itself there, as `stop@after-fork:3`. Counts only for a host that this connection starts.
     pub crash_at: Option<String>,
 }
 
