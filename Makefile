@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: test build lint fmt docs bless bench tools ci help
+.PHONY: test build lint fmt docs bless bench crash-report tools ci help
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ lint: ## format, clippy, house rules, dependencies, documentation, generated fil
 
 fmt: ## formats the code
 	$(CARGO) fmt --all
+
+crash-report: ## kills runs in every window and at random, and prints the table of what was lost
+	scripts/crash-report
 
 docs bless: ## renews what is generated: schema, docs, consoles of examples, screens
 	scripts/bless

@@ -2,14 +2,20 @@
 
 mod support;
 
+use serde_json::Value;
 use support::{Place, until};
 
+/// What `status` says; none while there is no run yet.
+fn status(place: &Place, more: &[&str]) -> Option<Value> {
+    let answer = place.flowrun(["status", "--json"].iter().chain(more));
+    (answer.code == 0).then(|| serde_json::from_str(&answer.out).ok()).flatten()
+}
+
 fn starts(place: &Place, step: &str) -> Vec<String> {
-    let status = place.json(["status", "--json", "--items"]);
-    let items = status["items"].as_array().cloned().unwrap_or_default();
+    let status = status(place, &["--items"]).unwrap_or_default();
     let prefix = format!("{step}/");
+    let items = status["items"].as_array().into_iter().flatten();
     let mut starts: Vec<String> = items
-        .iter()
         .filter(|item| item["address"].as_str().is_some_and(|address| address.starts_with(&prefix)))
         .filter_map(|item| item["started"].as_str().map(str::to_owned))
         .collect();
@@ -18,9 +24,8 @@ fn starts(place: &Place, step: &str) -> Vec<String> {
 }
 
 fn waiting(place: &Place, step: &str) -> Option<String> {
-    let status = place.json(["status", "--json"]);
-    let steps = status["steps"].as_array()?.clone();
-    let step = steps.into_iter().find(|found| found["id"] == step)?;
+    let status = status(place, &[])?;
+    let step = status["steps"].as_array()?.iter().find(|found| found["id"] == step)?;
     step["waiting"]["reason"].as_str().map(str::to_owned)
 }
 

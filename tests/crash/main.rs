@@ -4,8 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disk;
+mod ends;
 mod points;
+mod report;
+mod secrets;
 mod storm;
 mod strike;
+mod traced;
 mod walk;
 mod world;

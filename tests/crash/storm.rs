@@ -104,7 +104,7 @@ pub fn storm(kills: usize, seed: u64, threads: usize) -> BTreeMap<&'static str, 
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while struck.load(Ordering::Relaxed) < kills {
+                while struck.load(Ordering::Relaxed) < kills || !every_target_struck(&rows) {
                     let run = runs.fetch_add(1, Ordering::Relaxed);
                     let mut dice = Dice((seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(run as u64 * 2 + 1) | 1);
                     let (count, end, story) = run_of(run % TARGETS.len(), &mut dice);
@@ -121,6 +121,12 @@ pub fn storm(kills: usize, seed: u64, threads: usize) -> BTreeMap<&'static str, 
         }
     });
     rows.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Some targets are hard to hit: a storm goes on until each was.
+fn every_target_struck(rows: &Mutex<BTreeMap<&'static str, Row>>) -> bool {
+    let rows = rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    TARGETS.iter().all(|target| rows.get(target).is_some_and(|row| row.kills > 0))
 }
 
 #[test]

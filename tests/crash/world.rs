@@ -256,7 +256,7 @@ impl Finished {
 pub fn alive(place: &Place) -> Vec<i32> {
     let Ok(runs) = std::fs::read_dir(place.state().join("runs")) else { return Vec::new() };
     let ids = runs.filter_map(|run| run.ok()?.file_name().into_string().ok());
-    let marks: Vec<_> = ids.map(|id| format!("FLOWRUN_ATTEMPT={id}/")).collect();
+    let marks: Vec<_> = ids.map(|id| format!("FLOWRUN_ATTEMPT={id}@")).collect();
     let carries = |pid: &i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment
