@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: test build lint fmt docs bless bench crash-report tools ci help
+.PHONY: test build lint fmt docs bless bench crash-report tools help
 
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -30,3 +30,6 @@ docs bless: ## renews what is generated: schema, docs, consoles of examples, scr
 
 bench: ## measures what flowrun costs beside a bare loop, xargs and ninja; prints the table of docs/performance.md
 	scripts/bench
+
+crash-report: ## kills engine, host and both at random moments, and prints what was lost
+	scripts/crash-report

@@ -4,7 +4,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test: a scenario that breaks its own rules is a failure, and a failing world is written to a file"
+    reason = "a test: a scenario that breaks its own rules is a failure, and a fixture is written to files"
 )]
 
 mod books;
