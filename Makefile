@@ -30,6 +30,3 @@ docs bless: ## renews what is generated: schema, docs, consoles of examples, scr
 
 bench: ## measures what flowrun costs beside a bare loop, xargs and ninja; prints the table of docs/performance.md
 	scripts/bench
-
-crash-report: ## kills engine, host and both at random moments, and prints what was lost
-	scripts/crash-report
