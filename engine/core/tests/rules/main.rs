@@ -1,4 +1,9 @@
 //! The rules of a run, one by one: a plan of a few lines, a few inputs, the decisions that follow.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may read the clock and its fixtures, and run alone; the core may not"
+)]
 
 mod blocks;
 mod gates;
