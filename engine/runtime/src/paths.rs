@@ -119,7 +119,8 @@ fn file_part(part: &str) -> String {
     while !part.is_char_boundary(cut) {
         cut -= 1;
     }
-    format!("_{}~{:016x}", part.get(..cut).unwrap_or_default(), fnv1a(part.as_bytes()))
+    let start = part.get(..cut).unwrap_or_default().trim_start_matches('.');
+    format!("_{start}~{:016x}", fnv1a(part.as_bytes()))
 }
 
 /// FNV-1a: the same in every version of flowrun, which std's hasher is not.

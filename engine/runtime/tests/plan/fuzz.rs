@@ -154,12 +154,14 @@ fn no_damage_makes_reading_panic() {
     let seeds = seeds();
     let strategy = (0..seeds.len(), prop::collection::vec(damage(), 1..8));
     let done = std::cell::Cell::new(0_u64);
-    while Instant::now() < end {
+    // A slow machine takes longer: fewer plans would say nothing.
+    let over = || Instant::now() > end && done.get() >= 60;
+    while !over() {
         // A runner keeps count of its cases, so each round takes a new one, with a new seed.
         let config = Config { cases: 256, failure_persistence: None, ..Config::default() };
         let mut runner = TestRunner::new(config);
         let result = runner.run(&strategy, |(seed, damages)| {
-            if Instant::now() > end {
+            if over() {
                 return Ok(());
             }
             let mut text = seeds[seed].clone().into_bytes();
@@ -176,5 +178,4 @@ fn no_damage_makes_reading_panic() {
         }
     }
     eprintln!("{} damaged plans read", done.get());
-    assert!(done.get() > 50, "too few to say anything: {}", done.get());
 }
