@@ -98,8 +98,12 @@ async fn end_the_last(job: &Job) -> StepResult<()> {
     let key = ChildKey { node: job.id().node.0, attempt: job.id().attempt - 1, ordinal: 0 };
     match tokio::task::spawn_blocking(move || fence(&world.run, key)).await {
         Ok(Fenced::Clear) => Ok(()),
-        Ok(Fenced::Unsure { why }) => Err(StepError::uncertain(format!("the attempt before this one may still run: {why}"))),
-        Err(error) => Err(StepError::uncertain(format!("cannot look for what the attempt before this one left: {error}"))),
+        Ok(Fenced::Unsure { why }) => {
+            Err(StepError::uncertain(format!("the attempt before this one may still run: {why}")))
+        }
+        Err(error) => {
+            Err(StepError::uncertain(format!("cannot look for what the attempt before this one left: {error}")))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::paths::RunDir;
 use flowrun_core::Input;
 use flowrun_core::event::Verdict;
 use serde::{Deserialize, Serialize};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -68,6 +69,7 @@ pub(crate) fn serve(run: &RunDir, driver: mpsc::UnboundedSender<Message>) -> std
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     drop(dir);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -9,6 +9,8 @@ use super::world::World;
 use flowrun_core::event::{Final, UnitState};
 use flowrun_core::{Event, Hold, NodeId, Outcome, Run, RunState};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use tokio::sync::{mpsc, watch};
 
 /// Between two snapshots, in milliseconds.
@@ -257,7 +259,8 @@ fn write_live(world: &World, snapshot: &Snapshot) {
     let write = || -> std::io::Result<()> {
         let path = world.run.live();
         let new = path.with_extension("new");
-        std::fs::write(&new, serde_json::to_vec(snapshot)?)?;
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&serde_json::to_vec(snapshot)?)?;
         std::fs::rename(&new, &path)
     };
     if let Err(error) = write() {
