@@ -63,7 +63,7 @@ fn table() {
         missed.push(format!("{random} random kills, and 1000 are needed"));
     }
     let storm = storm.into_iter().map(|(target, row)| (format!("{target} killed at random"), row));
-    println!("| fault | kills | runs | finished steps re-run | copies alive at once | runs not resumed |");
+    println!("\n| fault | kills | runs | finished steps re-run | copies alive at once | runs not resumed |");
     println!("| --- | --- | --- | --- | --- | --- |");
     for (name, row) in struck.into_iter().chain(storm) {
         println!("| {name} | {} | {} | {} | {} | {} |", row.kills, row.runs, row.run_again, row.copies, row.lost);

@@ -74,3 +74,22 @@ fn a_driver_killed_before_any_commit_loses_and_repeats_nothing() {
 fn a_driver_killed_after_any_commit_loses_and_repeats_nothing() {
     walk("after");
 }
+
+#[test]
+fn two_copies_alive_at_once_are_noticed() {
+    let place = Place::new();
+    world::prepare(&place);
+    let copy = || {
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", ". ./work; work 1; done_now"]).current_dir(place.path());
+        command.env("WORLD", place.path()).env("FLOWRUN_STEP", "sum");
+        super::support::Live::start(command, place.path())
+    };
+    let (one, two) = (copy(), copy());
+    assert_eq!((one.wait().code, two.wait().code), (0, 0));
+    let verdict = world::judge(&place, &Finished::Ended);
+    assert_eq!((verdict.doubled.len(), verdict.copies()), (1, 2), "{verdict:?}");
+    let again = copy();
+    assert_eq!(again.wait().code, 0);
+    assert_eq!(world::judge(&place, &Finished::Ended).run_again, ["sum"]);
+}

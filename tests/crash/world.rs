@@ -24,7 +24,10 @@ pub struct Line {
 const WORK: &str = r#"
 key=$FLOWRUN_STEP
 exec 9>> "$WORLD/locks/${key//\//_}"
-flock --nonblock 9 || echo "overlap $key $$" >> "$WORLD/world"
+# A storm may kill the locking program too; then it is tried again.
+until flock --nonblock --conflict-exit-code 99 9; do
+  if [ $? = 99 ]; then echo "overlap $key $$" >> "$WORLD/world"; break; fi
+done
 echo "start $key $$" >> "$WORLD/world"
 work() { sleep "${1:-$PACE}"; }
 fail_once() {
