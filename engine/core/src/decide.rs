@@ -135,7 +135,10 @@ impl Room<'_> {
     fn fill(&mut self, id: LaneId) {
         let lane = self.run.lanes.get(id);
         let mut taken = lane.taken;
-        let mut ahead = self.run.lanes.ahead(&self.run.plan, id).saturating_sub(lane.queued.len() as u32);
+        let window = self.run.lanes.ahead(&self.run.plan, id);
+        let queued = lane.queued.len() as u32;
+        // Refilled when it is half empty: orders that come together share a commit.
+        let mut ahead = if queued.saturating_mul(2) > window { 0 } else { window.saturating_sub(queued) };
         for (_, node) in &lane.ready {
             if self.events.len() >= BATCH {
                 return;

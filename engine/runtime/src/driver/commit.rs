@@ -3,7 +3,6 @@
 
 use super::DriverError;
 use super::engine::{Engine, Leaving};
-use super::flight::remove_scratch;
 use super::message::Message;
 use super::prepare::prepare;
 use super::probe;
@@ -39,7 +38,7 @@ impl Engine {
                 }
                 while let Some(entry) = self.over.first_entry().filter(|entry| *entry.key() <= seq) {
                     for id in entry.remove() {
-                        remove_scratch(&self.scratch(id));
+                        self.recycle(id);
                     }
                 }
             }
@@ -118,8 +117,9 @@ impl Engine {
         }
         let now = self.clock.now();
         let since = *self.gathering.get_or_insert(now);
-        // As long as attempts that are on the disk keep every slot busy, a commit may gather some company.
-        let nobody_waits = self.releases.is_empty() && self.leaving == Leaving::No && self.tasks.len() > 1;
+        // Outcomes may gather some company as long as nobody waits for them. Orders never: a slot may soon want them.
+        let orders = self.batch.iter().any(|entry| matches!(entry.event, Event::Ordered { .. }));
+        let nobody_waits = !orders && self.releases.is_empty() && self.leaving == Leaving::No && self.tasks.len() > 1;
         if nobody_waits && self.batch.len() < 256 && now.saturating_sub(since) < GATHER_MS {
             return;
         }

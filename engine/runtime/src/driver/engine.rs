@@ -92,6 +92,8 @@ pub(crate) struct Engine {
     /// Every attempt of an earlier boot is judged once this event is on the disk.
     pub(crate) settled_at: Option<u64>,
     pub(super) paused_by_disk: bool,
+    /// Empty folders that attempts have left.
+    pub(super) spare: Vec<std::path::PathBuf>,
     /// Nothing new is to start: it ends when what runs has ended.
     pub(crate) settles: bool,
     pub(super) leaving: Leaving,
@@ -135,6 +137,7 @@ impl Engine {
             settled_at: None,
             gathering: None,
             paused_by_disk: false,
+            spare: Vec::new(),
             settles: false,
             leaving: Leaving::No,
             failed: None,

@@ -84,6 +84,7 @@ impl Engine {
         let prepared = self.prepared.remove(&id.node).unwrap_or_else(|| prepare(&self.resolver(), id.node));
         let started = self.known_starts.remove(&id).unwrap_or_else(|| self.clock.now());
         self.facts.started.entry(id.node).or_insert(started);
+        self.reuse(id);
         let job = match prepared {
             Ok(prepared) => self.job(id, prepared, started),
             Err(reason) => Err(reason),
@@ -159,17 +160,33 @@ impl Engine {
     }
 }
 
-/// Best effort: an attempt's folder that stays costs room and nothing else.
-pub(super) fn remove_scratch(path: &std::path::Path) {
-    // Nearly always it is empty or was never made, and then one call does.
-    let removed = match std::fs::remove_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => std::fs::remove_dir_all(path),
-        other => other,
-    };
-    if let Err(error) = removed
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::debug!(path = %path.display(), %error, "cannot remove a scratch folder");
+/// Empty folders kept for later attempts, at most.
+const SPARE: usize = 64;
+
+impl Engine {
+    /// An attempt's folder is not needed any more. An empty one is kept for a later attempt: a filesystem that has lost
+    /// thousands of folders makes new ones slowly for a while. Best effort: one that stays costs room and nothing else.
+    pub(super) fn recycle(&mut self, id: AttemptId) {
+        let path = self.scratch(id);
+        let Ok(mut entries) = std::fs::read_dir(&path) else { return };
+        if entries.next().is_none() && self.spare.len() < SPARE {
+            self.spare.push(path);
+        } else if let Err(error) = std::fs::remove_dir_all(&path) {
+            tracing::debug!(path = %path.display(), %error, "cannot remove a scratch folder");
+        }
+    }
+
+    /// Gives an attempt that has no folder yet one that another has left.
+    fn reuse(&mut self, id: AttemptId) {
+        let path = self.scratch(id);
+        if path.exists() {
+            return;
+        }
+        if let Some(spare) = self.spare.pop()
+            && let Err(error) = std::fs::rename(&spare, &path)
+        {
+            tracing::debug!(path = %spare.display(), %error, "cannot use a scratch folder again");
+        }
     }
 }
 

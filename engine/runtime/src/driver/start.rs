@@ -414,6 +414,7 @@ impl Conduct {
         self.engine.host.now().flush().await;
         if matches!(end, Ok(End::Finished(_))) {
             private::remove(&self.private.path);
+            private::remove(&self.engine.world.run.scratch());
         }
         let now = self.engine.clock.now();
         self.engine.publisher.send(Notice::Ended {
