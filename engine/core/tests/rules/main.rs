@@ -27,8 +27,11 @@ fn as_many_items_run_as_the_pool_has_units_and_some_are_ordered_ahead() {
     let first = flying(&run).expect("four are in flight");
     let events = done(&mut run, first);
     assert!(run.in_flight().any(|id| id == ahead[0]), "the slot goes to the first ordered ahead");
-    let orders = events.iter().filter(|e| matches!(e, Event::Ordered { .. }));
-    assert_eq!(orders.count(), 1, "one more is ordered ahead");
+    let orders = |events: &[Event]| events.iter().filter(|e| matches!(e, Event::Ordered { .. })).count();
+    assert_eq!(orders(&events), 0, "the window is more than half full");
+    let second = flying(&run).expect("four are in flight");
+    let events = done(&mut run, second);
+    assert_eq!(orders(&events), 2, "a window that is half empty is filled again");
 }
 
 #[test]
