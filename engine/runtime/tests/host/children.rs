@@ -83,7 +83,7 @@ async fn a_child_has_its_own_group_clean_signals_its_environment_and_nothing_of_
     let host = place.host().await;
     let mut spawn = place.sh(
         1,
-        "tr '\\0' '\\n' </proc/$$/environ; ls -l /proc/$$/fd; grep -E '^Sig(Blk|Ign)' /proc/$$/status; \
+        "tr '\\0' '\\n' </proc/$$/environ; ls -l /proc/$$/fd; grep -E '^Sig(Blk|Ign)' /proc/self/status; \
          cat /proc/$$/oom_score_adj; cut -d' ' -f5 /proc/$$/stat; echo $$",
     );
     spawn.env.push(("FLOWRUN_ATTEMPT".into(), "forged".into()));
@@ -181,7 +181,8 @@ async fn a_time_limit_holds_also_when_nobody_is_connected() {
 async fn a_frozen_child_stands_and_goes_on() {
     let place = Place::new();
     let host = place.host().await;
-    let started = host.start(place.sh(1, "while ! test -e flag; do sleep 0.01; done")).await.expect("it starts");
+    // No command of its own: a shell that is stopped between vfork and exec of one does not show as stopped.
+    let started = host.start(place.sh(1, "while ! test -e flag; do :; done")).await.expect("it starts");
     host.freeze(key(1));
     until("it stands", || process(started.pid).is_some_and(|(state, _)| state == 'T')).await;
     host.thaw(key(1));
